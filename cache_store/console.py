@@ -29,6 +29,7 @@ from cache_store.errors import (
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines, off a terminal
 DEBUG_VARIABLE = "LQTSE_DEBUG"
+INTERRUPTED = "interrupted: what was committed is kept; run the same command again to go on"
 
 # typer carried click inside from 0.20 on and imported it before: reach the class through its own.
 _CommandLineError: Any = next(
@@ -60,16 +61,12 @@ def run(app: typer.Typer, prog: str, args: Sequence[str] | None = None) -> int:
         with storage_errors(os.curdir):
             code = typer.main.get_command(app).main(arguments, prog, standalone_mode=False)
     except typer.Exit as stop:
-        return stop.exit_code
+        code = stop.exit_code
     except _CommandLineError as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(
-            "interrupted: what was committed is kept; run the same command to go on",
-            EXIT_INTERRUPTED,
-            as_json,
-        )
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`head`, say) has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,6 +84,8 @@ def run(app: typer.Typer, prog: str, args: Sequence[str] | None = None) -> int:
         )
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if code == EXIT_INTERRUPTED:
+        return _fail(INTERRUPTED, EXIT_INTERRUPTED, as_json)
     return code if isinstance(code, int) else EXIT_OK
 
 
