@@ -1,0 +1,58 @@
+"""Embedding spaces: CLAP models behind one small interface.
+
+    tiny                  a small model of our own, inside this package
+    laion:CHECKPOINT      a laion-clap `.pt` file; `?tokenizer=FOLDER` names its tokenizer
+    hf:ID_OR_FOLDER       transformers' ClapModel, from a folder or the Hugging Face hub
+    stored:FILE.parquet   a table of known captions and their embeddings
+
+Only `hf:` with a hub id, or a tokenizer named with `hf:`, ever reaches for a network.
+"""
+
+from __future__ import annotations
+
+from cache_store.errors import UsageError
+from cache_store.spaces.base import Space, pick_device, unit
+
+__all__ = ["SPACE_SPECS", "Space", "load_space", "pick_device", "unit"]
+
+SPACE_SPECS = "tiny | laion:CHECKPOINT | hf:ID_OR_FOLDER | stored:FILE.parquet"
+
+
+def load_space(
+    spec: str,
+    *,
+    device: str = "auto",
+    batch_size: int | None = None,
+    space_name: str | None = None,
+) -> Space:
+    """Load an embedding space.
+
+    Args:
+        spec: `tiny`, `laion:CHECKPOINT`, `hf:ID_OR_FOLDER` or `stored:FILE.parquet`.
+        device: `auto` (a CUDA GPU where there is one), `cpu`, `cuda`, `cuda:N`.
+        batch_size: Texts in a batch; by default what suits the device.
+        space_name: Where the embeddings of a `stored` table came from, if the file does not say.
+
+    Raises:
+        UsageError: Not a spec, an unknown device, or a stored table whose space is not named.
+        DataError: The file or folder is missing, or is not such a model.
+        RemoteError: A hub id was named and the hub did not deliver it.
+    """
+    kind, _, rest = spec.strip().partition(":")
+    if spec.strip() == "tiny":
+        from cache_store.spaces.tiny.space import load_tiny
+
+        return load_tiny(pick_device(device))
+    if kind == "stored" and rest:
+        from cache_store.spaces.stored import load_stored
+
+        return load_stored(rest, space_name=space_name)
+    if kind == "hf" and rest:
+        from cache_store.spaces.hf import load_hf
+
+        return load_hf(rest, device=pick_device(device), batch_size=batch_size)
+    if kind == "laion" and rest:
+        from cache_store.spaces.laion import load_laion
+
+        return load_laion(rest, device=pick_device(device), batch_size=batch_size)
+    raise UsageError("not an embedding space", where=spec, expected=SPACE_SPECS)
