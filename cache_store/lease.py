@@ -1,0 +1,171 @@
+"""One writer at a time: a lease file that names its holder, and tells a dead holder from a live one.
+
+On the holder's own machine the process table decides: a process of that id and start time lives or
+it does not, so a killed writer never blocks the next. From another machine (or another container,
+whose process table we cannot see) only the heartbeat speaks: the file's modification time, compared
+with that of a file made just now in the same folder, so that clocks need not agree. The lease keeps
+writers from wasted work; that nothing is overwritten is promised by the manifest's exclusive link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cache_store.errors import LeaseHeldError
+from cache_store.files import TMP_PREFIX
+
+LEASE_NAME = ".lease"
+HEARTBEAT_SECONDS = 20.0
+SILENCE_SECONDS = 300.0  # a holder on another machine that was silent for so long is dead
+_GUARD_NAME = ".lease.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lease.
+
+    Attributes:
+        host: The machine's name.
+        namespace: The process table that `pid` belongs to, "" where the system has only one.
+        pid: The process.
+        started: When the process began, in seconds since 1970: ids are used again.
+        token: Tells two leases of one process apart.
+    """
+
+    host: str
+    namespace: str
+    pid: int
+    started: float
+    token: str
+
+    @classmethod
+    def of_this_process(cls) -> Holder:
+        """Return a new holder: this process."""
+        pid = os.getpid()
+        started = _start_time(pid)
+        return cls(socket.gethostname(), _namespace(), pid, started or 0.0, uuid.uuid4().hex)
+
+
+class Lease:
+    """The right to write to one cache, from `acquire` to `release`.
+
+    Args:
+        folder: The cache, which must exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEASE_NAME
+        self.holder = Holder.of_this_process()
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="lqtse-lease", daemon=True)
+
+    def acquire(self) -> Holder | None:
+        """Take the lease; return the dead holder that it was taken from, if there was one.
+
+        Raises:
+            LeaseHeldError: If a live process holds it; host and process are named.
+        """
+        with _guarded(self.path.parent):
+            previous = _read(self.path)
+            if previous is not None and _alive(previous, self.path):
+                raise LeaseHeldError(
+                    "another process writes to this cache",
+                    where=self.path.parent,
+                    found=f"process {previous.pid} on {previous.host}",
+                    hint="Wait until it ends, or stop it",
+                )
+            tmp = self.path.with_name(f"{TMP_PREFIX}{self.holder.token}")
+            tmp.write_text(json.dumps(asdict(self.holder)), encoding="utf-8")
+            tmp.replace(self.path)
+        self._heart.start()
+        return previous
+
+    def check(self) -> None:
+        """Raise LeaseHeldError if the lease went to somebody else, who thought us dead."""
+        holder = _read(self.path)
+        if holder != self.holder:
+            by = f"process {holder.pid} on {holder.host}" if holder else "nobody"
+            raise LeaseHeldError(
+                "lost the right to write to this cache",
+                where=self.path.parent,
+                found=f"now held by {by}",
+                hint="What was committed is kept: run the same command again",
+            )
+
+    def release(self) -> None:
+        """Give the lease back; harmless if it went to somebody else."""
+        self._stop.set()
+        if self._heart.is_alive():
+            self._heart.join()
+        with contextlib.suppress(OSError), _guarded(self.path.parent):
+            if _read(self.path) == self.holder:
+                self.path.unlink()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            # A missed beat is no fault yet; `check` tells before anything is published.
+            with contextlib.suppress(OSError):
+                if _read(self.path) == self.holder:
+                    os.utime(self.path)
+
+
+def _read(path: Path) -> Holder | None:
+    """Return the holder that the file names; None if there is none, or no whole one."""
+    try:
+        return Holder(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _alive(holder: Holder, path: Path) -> bool:
+    if (holder.host, holder.namespace) == (socket.gethostname(), _namespace()):
+        started = _start_time(holder.pid)
+        return started is not None and abs(started - holder.started) < 1.0
+    return _silence(path) < SILENCE_SECONDS
+
+
+def _silence(path: Path) -> float:
+    """Return the seconds since the last heartbeat, by the clock of the disk that holds it."""
+    probe = path.with_name(f"{TMP_PREFIX}{uuid.uuid4().hex}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime - path.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _start_time(pid: int) -> float | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _guarded(folder: Path) -> Iterator[None]:
+    """Let one process at a time look at the lease and decide; the kernel frees a dead one's lock."""
+    descriptor = os.open(folder / _GUARD_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,296 @@
+"""The manifest: the numbered list of a cache's files, with which every reading begins.
+
+`manifest/000007.json` is written once, whole and exclusively, and never changed: the newest number
+is the cache. It holds each file's hash, size and rows, where the rows came from, and a hash of
+itself; and its bytes are the one canonical spelling of its content, so that no flipped bit, not
+even in white space, goes unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cache_store.errors import DamagedError, VersionMismatchError
+from cache_store.files import hash_file
+from cache_store.schema import FORMAT
+
+FOLDER = "manifest"
+_NAMED = "named:"
+
+
+@dataclass(frozen=True)
+class SpaceRecord:
+    """An embedding space: which model, told by the hash of its weights and preprocessing.
+
+    Attributes:
+        name: What to call it in messages.
+        fingerprint: Equal if and only if embeddings may meet.
+        dim: D, the embedding size.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+
+
+def named_space(name: str, dim: int) -> SpaceRecord:
+    """Return the record of a space known by name only: embeddings that were made elsewhere."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return SpaceRecord(name, _NAMED + digest[:32], dim)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the cache.
+
+    Attributes:
+        path: Relative to the cache, with forward slashes.
+        sha256: Of all its bytes, in hex.
+        bytes: Its size.
+        rows: How many rows it holds.
+        source: For data: the SHA-256 of the captions file it was embedded from, "" if imported.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One index, derived from the data.
+
+    Attributes:
+        kind: "exact" (the matrix as .npy), "flat" or "hnsw" (FAISS).
+        files: Its files.
+        built_from: `Manifest.data_hash()` of the data it was built from.
+        params: What it was built with, and what was measured (recall).
+    """
+
+    kind: str
+    files: tuple[FileEntry, ...]
+    built_from: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the cache is at one number.
+
+    Attributes:
+        number: Counts from 1; 0 is the manifest of a cache that is not published yet.
+        created: When, ISO 8601 in UTC.
+        space: The embedding space, None while nothing is embedded.
+        dtype: "float16" or "float32", None while nothing is embedded.
+        captions: Files of captions, in order.
+        data: Files of captions with embeddings; their order is the order of rows.
+        rejects: Files of refused captions, in order.
+        indexes: What was derived from the data.
+        tombstones: Ids of removed captions, whose rows lie in the files until they are rewritten.
+        config: The settings of the last generation, and `config_hash` their hash.
+        template_hash: The hash of the prompt templates.
+        provenance: What each step did, oldest first.
+        self_hash: The hash of all the rest.
+    """
+
+    format: str = FORMAT
+    number: int = 0
+    tool_version: str = ""
+    created: str = ""
+    space: SpaceRecord | None = None
+    dtype: str | None = None
+    captions: tuple[FileEntry, ...] = ()
+    data: tuple[FileEntry, ...] = ()
+    rejects: tuple[FileEntry, ...] = ()
+    indexes: tuple[IndexEntry, ...] = ()
+    tombstones: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
+    template_hash: str = ""
+    provenance: tuple[Mapping[str, Any], ...] = ()
+    self_hash: str = ""
+
+    @property
+    def rows(self) -> int:
+        """N: rows of the data files, tombstones included."""
+        return sum(entry.rows for entry in self.data)
+
+    def data_hash(self) -> str:
+        """Return the hash of the data files in their order: what an index is built from."""
+        lines = "".join(f"{entry.sha256} {entry.rows}\n" for entry in self.data)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def index(self, kind: str) -> IndexEntry | None:
+        """Return the index of this kind, fresh or stale, or None."""
+        return next((entry for entry in self.indexes if entry.kind == kind), None)
+
+    def is_fresh(self, index: IndexEntry) -> bool:
+        """Whether an index was built from the data that this manifest names."""
+        return index.built_from == self.data_hash()
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """Return every file that this manifest names."""
+        of_indexes = (entry for index in self.indexes for entry in index.files)
+        return (*self.captions, *self.data, *self.rejects, *of_indexes)
+
+    def sealed(self) -> Manifest:
+        """Return a copy whose `self_hash` is right."""
+        return replace(self, self_hash=_hash(asdict(self)))
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical spelling: what lies on the disk."""
+        return _spell(asdict(self))
+
+
+def manifest_path(folder: Path, number: int) -> Path:
+    """Return where the manifest of this number lies."""
+    return folder / FOLDER / f"{number:06d}.json"
+
+
+def manifest_numbers(folder: Path) -> list[int]:
+    """Return the numbers of the manifests that are there, ascending."""
+    names = (path.stem for path in (folder / FOLDER).glob("[0-9]*.json"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def newest_manifest(folder: Path) -> Manifest | None:
+    """Read the manifest of the highest number; None if there is none.
+
+    Raises:
+        DamagedError: If it is damaged: the last whole one is named, and not used in silence.
+        VersionMismatchError: If another version of the format wrote it.
+    """
+    numbers = manifest_numbers(folder)
+    if not numbers:
+        return None
+    try:
+        return read_manifest(folder, numbers[-1])
+    except DamagedError as error:
+        whole = _last_whole(folder, numbers[:-1])
+        hint = (
+            f"The last whole one is {manifest_path(folder, whole)}: restore the file from a copy, "
+            "or move it away to go back to that state"
+            if whole is not None
+            else "No other manifest is whole: restore the folder from a copy"
+        )
+        raise DamagedError(error.what, where=error.where, found=error.found, hint=hint) from error
+
+
+def read_manifest(folder: Path, number: int) -> Manifest:
+    """Read the manifest of this number.
+
+    Raises:
+        DamagedError: If it is missing or any bit of it is not as it was written.
+        VersionMismatchError: If another version of the format wrote it.
+    """
+    path = manifest_path(folder, number)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedError("a manifest is missing", where=path) from error
+    try:
+        record = json.loads(data)
+        if record["self_hash"] != _hash(record) or data != _spell(record):
+            raise ValueError("its content does not match its own hash")
+        if record["format"] != FORMAT:
+            raise VersionMismatchError(
+                "the cache has another format",
+                where=path,
+                expected=f"format {FORMAT}",
+                found=f"format {record['format']}, written by lqtse {record.get('tool_version')}",
+                hint="Install the version of lqtse that wrote it: pip install -U lqtse",
+            )
+        manifest = _parse(record)
+        if manifest.number != number:
+            raise ValueError(f"it is number {manifest.number}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError("a manifest is damaged", where=path, found=str(error)) from error
+    return manifest
+
+
+def _last_whole(folder: Path, numbers: list[int]) -> int | None:
+    for number in reversed(numbers):
+        try:
+            read_manifest(folder, number)
+        except (DamagedError, VersionMismatchError):
+            continue
+        return number
+    return None
+
+
+def _spell(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _hash(record: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in record.items() if key != "self_hash"}
+    return hashlib.sha256(_spell(rest)).hexdigest()
+
+
+def _parse(record: dict[str, Any]) -> Manifest:
+    files = {
+        name: tuple(FileEntry(**entry) for entry in record[name])
+        for name in ("captions", "data", "rejects")
+    }
+    indexes = tuple(
+        IndexEntry(**{**entry, "files": tuple(FileEntry(**file) for file in entry["files"])})
+        for entry in record["indexes"]
+    )
+    rest: dict[str, Any] = {
+        **files,
+        "indexes": indexes,
+        "space": SpaceRecord(**record["space"]) if record["space"] is not None else None,
+        "tombstones": tuple(record["tombstones"]),
+        "provenance": tuple(record["provenance"]),
+    }
+    return Manifest(**{**record, **rest})
+
+
+def check_file(folder: Path, entry: FileEntry) -> Path:
+    """Return the path of a file that is there with the right size; its bytes are not read.
+
+    Raises:
+        DamagedError: If it is missing or was cut.
+    """
+    path = folder / entry.path
+    hint = "Restore it from a copy; lqtse-cache verify shows all that is damaged"
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise DamagedError("a file of the cache is missing", where=path, hint=hint) from error
+    if size != entry.bytes:
+        raise DamagedError(
+            "a file of the cache has the wrong size",
+            where=path,
+            expected=f"{entry.bytes} bytes",
+            found=f"{size} bytes",
+            hint=hint,
+        )
+    return path
+
+
+def check_content(folder: Path, entry: FileEntry) -> Path:
+    """Return the path of a file whose bytes are the ones that were committed: all are read.
+
+    Raises:
+        DamagedError: If it is missing or any bit of it changed.
+    """
+    path = check_file(folder, entry)
+    digest = hash_file(path)
+    if digest != entry.sha256:
+        raise DamagedError(
+            "a file of the cache does not match its hash",
+            where=path,
+            expected=entry.sha256[:16],
+            found=digest[:16],
+            hint="Restore it from a copy; lqtse-cache verify shows all that is damaged",
+        )
+    return path
