@@ -1,0 +1,290 @@
+"""CLAP as transformers implements it: the one model behind `hf:` and `laion:`.
+
+Text is embedded in batches sorted by length and padded only to the longest of the batch, which is
+most of the speed on captions. A text beyond `text_limit` tokens is cut as the model was trained to
+cut it (the first tokens, then the end mark); `too_long` tells which.
+
+Audio is embedded deterministically, unlike laion-clap, which crops at random: a clip of at most one
+window is repeated and padded as in training; a longer one is covered by evenly spaced windows
+(`cache_store.spaces.audio.windows`), and its embedding is the normalised mean of theirs. Windows
+are made one batch at a time, so memory does not grow with a recording beyond its samples.
+
+Letters: n texts or clips, B batch, W samples of a window, D embedding size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache_store.errors import DataError, UsageError
+from cache_store.manifest import SpaceRecord
+from cache_store.spaces.audio import fill, prepare, windows
+from cache_store.spaces.base import unit
+from cache_store.spaces.fingerprint import fingerprint
+from cache_store.spaces.mel import LogMel, MelSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TRAINED_TEXT_LIMIT = 77  # tokens: CLAP was trained on no more, though its tokenizer allows 512
+SPARE_ROWS = 127  # of the word embedding: some models round its rows up for speed
+AUDIO_BATCH = {"cpu": 4, "cuda": 32}  # windows
+TEXT_BATCH = {"cpu": 64, "cuda": 512}
+# The tokenizer's identity is what it does, not how a version writes it to disk: its vocabulary,
+# and the ids of texts that exercise case, merges, digits, accents, spaces and the cut.
+PROBES = (
+    "a dog barks twice in the distance, then a car passes by",
+    "THUNDER rumbles; rain (heavy) on a tin roof & 3.5 kHz whine!",
+    "  café ambience — naïve jazz\tpiano…  ",
+    "電話のベル 🔔",
+)
+
+
+class ClapSpace:
+    """A CLAP model as an embedding space; see `cache_store.spaces.base.Space` for the methods.
+
+    Args:
+        name: What to call it.
+        model: A transformers `ClapModel` in float32, in evaluation mode.
+        tokenizer: Its tokenizer.
+        mel: Its spectrogram.
+        device: A torch device; the model is moved there.
+        batch_size: Texts in a batch; by default what suits the device.
+
+    Raises:
+        DataError: Tokenizer or spectrogram are not those of the model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        tokenizer: Any,
+        mel: MelSettings,
+        *,
+        device: str = "cpu",
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise UsageError("the batch size must be at least 1", found=batch_size)
+        text, audio = model.config.text_config, model.config.audio_config
+        _check_tokenizer(name, tokenizer, text)
+        _check_mel(name, mel, audio)
+        kind = device.partition(":")[0]
+        self.name = name
+        self.dim = int(model.config.projection_dim)
+        self.sample_rate = mel.sample_rate
+        # RoBERTa counts positions from the padding id + 1.
+        positions = text.max_position_embeddings - (text.pad_token_id or 0) - 1
+        self.text_limit = int(min(TRAINED_TEXT_LIMIT, tokenizer.model_max_length, positions))
+        self.device = device
+        self.text_batch = batch_size or TEXT_BATCH.get(kind, TEXT_BATCH["cpu"])
+        self.audio_batch = min(self.text_batch, AUDIO_BATCH.get(kind, AUDIO_BATCH["cpu"]))
+        self._tokenizer = tokenizer
+        self._fused = bool(audio.enable_fusion)
+        self._mel = mel
+        self.fingerprint = fingerprint(
+            "clap",
+            _weights(model),
+            {
+                "mel": mel.as_dict(),
+                "text_limit": self.text_limit,
+                "tokenizer": _tokenizer_hash(tokenizer),
+            },
+        )
+        self._model = model.to(device)
+        self._log_mel = LogMel(mel, device)
+
+    def __repr__(self) -> str:
+        return f"ClapSpace({self.name!r}, dim={self.dim}, {self.fingerprint}, on {self.device})"
+
+    @property
+    def record(self) -> SpaceRecord:
+        """What a cache remembers of the space."""
+        return SpaceRecord(self.name, self.fingerprint, self.dim)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, in their order. Shape: `[n, D]`, unit norm."""
+        import torch
+
+        out = np.zeros((len(texts), self.dim), dtype=np.float32)
+        if not len(texts):
+            return out
+        ids = self._tokenize(texts, cut=True)
+        lengths = np.array([len(row) for row in ids])
+        # Longest first: a batch that does not fit the device's memory fails at once.
+        order = np.argsort(-lengths, kind="stable")
+        pad = self._model.config.text_config.pad_token_id
+        for begin in range(0, len(order), self.text_batch):
+            rows = order[begin : begin + self.text_batch]
+            width = int(lengths[rows[0]])
+            batch = torch.full((len(rows), width), pad, dtype=torch.long)
+            mask = torch.zeros((len(rows), width), dtype=torch.long)
+            for line, row in enumerate(rows):
+                batch[line, : lengths[row]] = torch.tensor(ids[row], dtype=torch.long)
+                mask[line, : lengths[row]] = 1
+            with _inference(self.device):
+                features = self._model.get_text_features(
+                    input_ids=batch.to(self.device), attention_mask=mask.to(self.device)
+                )
+                out[rows] = _vectors(features)
+        return unit(out)
+
+    def embed_audio(
+        self, waveforms: Sequence[NDArray[np.floating]], sample_rate: int
+    ) -> NDArray[np.float32]:
+        """Embed recordings of any length, in their order. Shape: `[n, D]`, unit norm.
+
+        Raises:
+            AudioError: A recording is empty or has samples that are not finite.
+        """
+        out = np.zeros((len(waveforms), self.dim), dtype=np.float64)
+        stream = self._windows(waveforms, sample_rate)
+        while batch := list(islice(stream, self.audio_batch)):
+            vectors = unit(self.embed_windows(np.stack([window for _, window in batch])))
+            np.add.at(out, [clip for clip, _ in batch], vectors)
+        return unit(out)
+
+    def embed_windows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embed windows of exactly the tower's length. Shape: `[B, W]` to `[B, D]`."""
+        import torch
+
+        with _inference(self.device):
+            return self.embed_mel(self._log_mel(torch.from_numpy(windows).to(self.device)))
+
+    def embed_mel(self, log_mel: Tensor) -> NDArray[np.float32]:
+        """Embed log-mel spectrograms. Shape: `[B, 1, L, M]` to `[B, D]`."""
+        import torch
+
+        with _inference(self.device):
+            longer = torch.zeros((len(log_mel), 1), dtype=torch.bool, device=self.device)
+            if self._fused:
+                # A fusion model wants four views; one window is all there is to see in each.
+                log_mel = log_mel.expand(-1, 4, -1, -1)
+            features = self._model.get_audio_features(
+                input_features=log_mel.to(self.device), is_longer=longer
+            )
+            return _vectors(features)
+
+    def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Tokens of each text before any cut, special tokens included. Shape: `[n]`."""
+        ids = self._tokenize(texts, cut=False) if len(texts) else []
+        return np.array([len(row) for row in ids], dtype=np.int64)
+
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether the model would cut each text at `text_limit`. Shape: `[n]`."""
+        return self.count_tokens(texts) > self.text_limit
+
+    def _tokenize(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
+        arguments: dict[str, Any] = {"truncation": False}
+        if cut:
+            arguments = {"truncation": True, "max_length": self.text_limit}
+        # `verbose=False`: the tokenizer's own warning names its limit of 512, which is not ours.
+        encoded = self._tokenizer(
+            list(texts), padding=False, return_attention_mask=False, verbose=False, **arguments
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def _windows(
+        self, waveforms: Sequence[NDArray[np.floating]], sample_rate: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        length = self._mel.window_samples
+        for clip, waveform in enumerate(waveforms):
+            mono = prepare(waveform, sample_rate, self.sample_rate, where=f"clip {clip}")
+            for window in windows(mono, length):
+                yield clip, fill(window, length, self._mel.padding)
+
+
+def _vectors(features: Any) -> NDArray[np.float32]:
+    """The embeddings in the answer of transformers: a tensor in v4, an object in v5."""
+    import torch
+
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+    return np.asarray(tensor.float().cpu().numpy(), dtype=np.float32)
+
+
+@contextmanager
+def _inference(device: str) -> Iterator[None]:
+    import torch
+
+    try:
+        with torch.inference_mode():
+            yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError(
+            "the batch does not fit the GPU's memory",
+            where=device,
+            hint="Run it again with a smaller --batch-size",
+        ) from error
+
+
+def _weights(model: Any) -> dict[str, Tensor]:
+    """What shapes the embeddings, by name: no logit scales, no indices that follow from others."""
+    tensors = {
+        name: tensor for name, tensor in model.named_parameters() if "logit_scale" not in name
+    }
+    statistics = ("running_mean", "running_var")
+    tensors.update(
+        (name, tensor) for name, tensor in model.named_buffers() if name.endswith(statistics)
+    )
+    return tensors
+
+
+def _tokenizer_hash(tokenizer: Any) -> str:
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    ids = tokenizer(list(PROBES), padding=False, truncation=False)["input_ids"]
+    return hashlib.sha256(json.dumps([vocabulary, ids]).encode()).hexdigest()
+
+
+def _check_tokenizer(name: str, tokenizer: Any, text: Any) -> None:
+    # Offline, transformers may answer a missing tokenizer with one of five tokens and no error.
+    size, rows = len(tokenizer), int(text.vocab_size)
+    if not rows - SPARE_ROWS <= size <= rows:
+        raise DataError(
+            "the tokenizer is not the model's",
+            where=name,
+            expected=f"{rows:,} tokens",
+            found=f"{size:,}",
+            hint="Its files (tokenizer.json, or vocab.json and merges.txt) belong beside the model",
+        )
+    if tokenizer.pad_token_id != text.pad_token_id:
+        raise DataError(
+            "the tokenizer pads with another token than the model",
+            where=name,
+            expected=text.pad_token_id,
+            found=tokenizer.pad_token_id,
+        )
+
+
+def _check_mel(name: str, mel: MelSettings, audio: Any) -> None:
+    if mel.mels != audio.num_mel_bins:
+        raise DataError(
+            "the spectrogram has another number of mel bins than the model",
+            where=name,
+            expected=audio.num_mel_bins,
+            found=mel.mels,
+        )
+    most = audio.spec_size * (audio.spec_size // audio.num_mel_bins)
+    if mel.frames > most:
+        raise DataError(
+            "the spectrogram has more frames than the model takes",
+            where=name,
+            expected=f"at most {most}",
+            found=mel.frames,
+        )
+    if mel.slaney == bool(audio.enable_fusion):
+        raise DataError(
+            "feature extractor and model disagree about feature fusion",
+            where=name,
+            expected="truncation 'fusion'" if audio.enable_fusion else "truncation 'rand_trunc'",
+            found="truncation 'rand_trunc'" if mel.slaney else "truncation 'fusion'",
+        )
