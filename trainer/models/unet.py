@@ -1,0 +1,166 @@
+"""The separator: a U-Net over the complex spectrogram, steered by an embedding at every layer.
+
+The network reads log-magnitude and compressed real and imaginary parts, and writes two maps: a
+magnitude mask in (0, 1) and a phase rotation in (-pi, pi). The estimate is the mixture's
+spectrogram under both, so what it says is always made of what is there. Its first layer takes
+patches of several bins and frames at once, which is where the speed on a CPU comes from: the cost
+of a U-Net lies in its finest maps.
+
+Everything is convolutional with constant statistics, and the one global thing, the level, can be
+given: a long recording can be worked on in chunks and comes out as if it had been done at once.
+
+Letters: B batch, T samples, D embedding size, C channels, F bins, M frames, E condition inside.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.models.film import FilmBlock, FilmStack
+from trainer.models.stft import Stft, pad_frames, window_length
+
+SMALLEST_LEVEL = 1e-5  # RMS below which a signal is not raised any further
+SMALLEST_POWER = 1e-6  # of one bin, before the logarithm
+COMPRESSION = 0.3  # exponent of the magnitudes of the real and imaginary inputs
+INPUT_MAPS = 3
+OUTPUT_MAPS = 2
+
+
+@dataclass(frozen=True)
+class UNetSize:
+    """How large a network is.
+
+    Attributes:
+        channels: At each level, finest first; each level halves bins and frames.
+        depth: Blocks a level, on the way down and on the way up.
+        patch: Bins and frames that the first layer takes at once.
+        condition: E, the size of the condition inside the network.
+    """
+
+    channels: tuple[int, ...]
+    depth: int
+    patch: tuple[int, int]
+    condition: int
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Bins and frames behind one value of the coarsest level."""
+        levels = 2 ** (len(self.channels) - 1)
+        return self.patch[0] * levels, self.patch[1] * levels
+
+
+class FilmUNet(nn.Module):
+    """See the module.
+
+    Args:
+        size: How large.
+        condition_dim: D.
+        sample_rate: In Hz; the window is 32 ms at any rate.
+    """
+
+    def __init__(self, size: UNetSize, *, condition_dim: int, sample_rate: int) -> None:
+        super().__init__()
+        self.size = size
+        self.condition_dim = condition_dim
+        self.sample_rate = sample_rate
+        self.stft = Stft(window_length(sample_rate, size.stride[0]))
+        width, inner = size.channels, size.condition
+        self.encode_condition = nn.Sequential(
+            nn.Linear(condition_dim, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU()
+        )
+        # One row or column of overlap on each side of a patch that is more than one wide.
+        tall, wide = size.patch
+        overlap = int(tall > 1), int(wide > 1)
+        kernel = tall + 2 * overlap[0], wide + 2 * overlap[1]
+        self.stem = nn.Conv2d(INPUT_MAPS, width[0], kernel, size.patch, padding=overlap)
+        # Sounds differ in where they lie, and a convolution does not know where it is.
+        self.position = nn.Parameter(torch.zeros(1, width[0], self.stft.bins // size.patch[0], 1))
+        pairs = list(itertools.pairwise(width))
+        self.down = nn.ModuleList(FilmStack(fine, inner, size.depth) for fine, _ in pairs)
+        self.halve = nn.ModuleList(FilmBlock(fine, coarse, inner, 2) for fine, coarse in pairs)
+        self.middle = FilmStack(width[-1], inner, size.depth + 1)
+        self.expand = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
+        self.up = nn.ModuleList(FilmStack(fine, inner, size.depth) for fine, _ in pairs)
+        self.head = nn.ConvTranspose2d(width[0], OUTPUT_MAPS, size.patch, size.patch)
+        # Near zero: training begins at a mask of one half and no rotation.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def chunk_multiple(self) -> int:
+        """Samples by which a chunk may begin later without changing what the network sees."""
+        return self.stft.hop * self.size.stride[1]
+
+    @property
+    def reach(self) -> int:
+        """Samples on each side beyond which nothing changes a value of the output."""
+        frames = 0.0
+        for level in range(len(self.size.channels)):
+            scale = self.size.patch[1] * 2**level
+            last = level == len(self.size.channels) - 1
+            # Blocks down and up (the coarsest level has one stack), and a halving block each.
+            blocks = self.size.depth + 1 if last else 2 * self.size.depth + 1
+            frames += blocks * scale
+        # A coarse value stands for its whole patch; the window adds one frame on each side.
+        return (math.ceil(frames) + self.size.stride[1] + 2) * self.stft.hop
+
+    def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
+        """Estimate the sound that the condition asks for.
+
+        Args:
+            mixture: Samples.
+            condition: Unit norm.
+            level: The RMS to normalise by, the mixture's own by default.
+
+        Shape:
+            - mixture: `[B, T]`
+            - condition: `[B, D]`
+            - level: `[B]`
+            - returns: float32 `[B, T]`
+        """
+        if level is None:
+            level = mixture.float().square().mean(-1).sqrt()
+        level = level.float().clamp_min(SMALLEST_LEVEL)[:, None]
+        spectrum = self.stft.analysis(mixture / level)
+        mask, angle = self.masks(spectrum, condition)
+        rotated = spectrum * torch.polar(mask, angle)
+        return self.stft.synthesis(rotated, mixture.shape[-1]) * level
+
+    def masks(self, spectrum: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """The magnitude mask and the phase rotation, in radians.
+
+        Shape:
+            - spectrum: complex64 `[B, F + 1, M]`
+            - condition: `[B, D]`
+            - returns: two of float32 `[B, F + 1, M]`
+        """
+        frames = spectrum.shape[-1]
+        # Unit vectors have values of about 1/sqrt(D): bring them to about 1.
+        inner = self.encode_condition(condition * math.sqrt(self.condition_dim))
+        maps = self._inputs(spectrum)
+        maps = self.stem(pad_frames(maps, self.size.stride[1])) + self.position
+        skips = []
+        for stack, halve in zip(self.down, self.halve, strict=True):
+            maps = stack(maps, inner)
+            skips.append(maps)
+            maps = halve(maps, inner)
+        maps = self.middle(maps, inner)
+        for stack, expand in zip(reversed(self.up), reversed(self.expand), strict=True):
+            maps = functional.interpolate(expand(maps), scale_factor=2.0) + skips.pop()
+            maps = stack(maps, inner)
+        out = self.stft.full(self.head(maps)[..., :frames].float())
+        return torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
+
+    def _inputs(self, spectrum: Tensor) -> Tensor:
+        """What the network reads. Shape: complex64 `[B, F + 1, M]` to `[B, 3, F, M]`."""
+        parts = torch.view_as_real(spectrum[:, :-1])
+        power = parts.square().sum(-1) + SMALLEST_POWER
+        compressed = parts * power[..., None] ** ((COMPRESSION - 1) / 2)
+        log_magnitude = 0.25 * torch.log(power)
+        return torch.cat([log_magnitude[:, None], compressed.permute(0, 3, 1, 2)], dim=1)
