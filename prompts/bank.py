@@ -1,0 +1,271 @@
+"""The concept bank: which sounds captions are asked for, and in which order.
+
+Order is by shuffled rounds: every concept once a round, each round in an order of its own, so that
+a rare concept is asked for as often as a common one. The concept at position i follows from the
+seed and i alone, in constant time but for the shuffle of its round.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from prompts.errors import PromptError
+from prompts.lexicon import Concept, builtin_concepts, known_concepts
+from prompts.words import stems
+
+__all__ = ["Concept", "ConceptBank", "clean_name"]
+
+_ROUND = 1  # purpose number of the shuffles in the seed sequence
+_MAX_NAME = 80  # characters; a longer "concept" is a caption or a broken file
+_CSV_COLUMNS = ("concept", "display_name", "label", "name", "category", "caption")
+
+
+@dataclass(frozen=True)
+class ConceptBank:
+    """An ordered set of concepts.
+
+    Args:
+        concepts: At least one concept; names must differ.
+
+    Raises:
+        PromptError: For an empty bank or a name that is there twice.
+    """
+
+    concepts: tuple[Concept, ...]
+
+    def __post_init__(self) -> None:
+        if not self.concepts:
+            raise PromptError("no concepts: expected at least one, found none")
+        if len({concept.name for concept in self.concepts}) < len(self.concepts):
+            raise PromptError("concept names must differ, found one twice")
+
+    @classmethod
+    def builtin(cls) -> ConceptBank:
+        """Our own list of everyday sounds."""
+        return cls(builtin_concepts())
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], *, where: str = "the given names") -> ConceptBank:
+        """A bank from plain names, for example a column of a data set.
+
+        Names are cleaned (`clean_name`), repeated ones are kept once, and a name of the built-in
+        list brings its verbs, synonyms and places along.
+        """
+        return cls._collect(((name, "", ()) for name in names), where)
+
+    @classmethod
+    def from_lines(cls, text: str, *, where: str = "the text") -> ConceptBank:
+        """A bank from text lines: `church bell`, or `alarms: siren, fire alarm` for a group.
+
+        Empty lines and lines that begin with "#" are skipped.
+        """
+        return cls._collect(_parse_lines(text), where)
+
+    @classmethod
+    def from_csv(cls, text: str, *, column: str | None = None, where: str = "CSV") -> ConceptBank:
+        """A bank from a CSV with a header.
+
+        Args:
+            text: The text of the file.
+            column: The column to read; by default the first of `concept`, `display_name`, `label`,
+                `name`, `category`, `caption` that is there, else the first column. A column
+                `group` is used if there is one.
+            where: What to call the text in an error.
+
+        Raises:
+            PromptError: If the column is not there, or nothing is in it.
+        """
+        return cls._collect(_parse_csv(text, column, where), where)
+
+    @classmethod
+    def from_ontology(cls, text: str, *, where: str = "the ontology") -> ConceptBank:
+        """A bank from the JSON of the AudioSet ontology; abstract and blacklisted nodes are left
+        out. "Whoosh, swoosh, swish" becomes "whoosh" with two synonyms.
+
+        Raises:
+            PromptError: If the text is not that JSON.
+        """
+        return cls._collect(_parse_ontology(text, where), where)
+
+    @classmethod
+    def _collect(cls, rows: Iterable[tuple[str, str, tuple[str, ...]]], where: str) -> ConceptBank:
+        found: dict[str, Concept] = {}
+        for raw, group, synonyms in rows:
+            name = clean_name(raw)
+            if not name:
+                continue
+            if len(name) > _MAX_NAME:
+                raise PromptError(
+                    f"a concept must be a short noun phrase of at most {_MAX_NAME} characters, "
+                    f"found {len(name)} in {where}: {name[:40]!r}..."
+                )
+            known = known_concepts().get(name, Concept(name))
+            own = tuple(clean_name(synonym) for synonym in synonyms)
+            found.setdefault(
+                name,
+                replace(
+                    known,
+                    group=clean_name(group) or known.group,
+                    synonyms=tuple(dict.fromkeys((*known.synonyms, *filter(None, own)))),
+                ),
+            )
+        if not found:
+            raise PromptError(f"no concepts in {where}: expected one a line or row, found none")
+        return cls(tuple(found.values()))
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def __iter__(self) -> Iterator[Concept]:
+        return iter(self.concepts)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash (hex) of what the bank asks for: names, places and order."""
+        rows = [(c.name, c.group, c.places, c.surface) for c in self.concepts]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
+
+    def groups(self) -> dict[str, int]:
+        """Number of concepts in each group, in the order of the bank."""
+        counts: dict[str, int] = {}
+        for concept in self.concepts:
+            counts[concept.group] = counts.get(concept.group, 0) + 1
+        return counts
+
+    def get(self, name: str) -> Concept | None:
+        """The concept of that name."""
+        return self._by_name.get(name)
+
+    def draw(self, seed: int, index: int) -> Concept:
+        """The concept at a position of the endless sequence of shuffled rounds.
+
+        Args:
+            seed: Seed of the sequence.
+            index: Position, from 0.
+        """
+        number, place = divmod(index, len(self))
+        return self.concepts[_shuffled(seed, number, len(self))[place]]
+
+    def companions(
+        self, main: Concept, count: int, rng: np.random.Generator
+    ) -> tuple[Concept, ...]:
+        """Other concepts that can be heard at the same place as `main`.
+
+        Concepts that share a word with those already chosen ("bell", "church bell") are passed
+        over. Fewer than `count` come back where the bank has no more.
+        """
+        candidates = self._neighbours(main)
+        chosen: list[Concept] = []
+        taken = set(stems(main.name))
+        for row in rng.permutation(len(candidates))[: 16 * (count + 1)]:
+            if len(chosen) == count:
+                break
+            other = self.concepts[candidates[row]]
+            own = set(stems(other.name))
+            if not own & taken:
+                chosen.append(other)
+                taken |= own
+        return tuple(chosen)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Concept]:
+        return {concept.name: concept for concept in self.concepts}
+
+    @cached_property
+    def _rows_by_place(self) -> dict[str, frozenset[int]]:
+        rows: dict[str, set[int]] = {}
+        for row, concept in enumerate(self.concepts):
+            for place in concept.places:
+                rows.setdefault(place, set()).add(row)
+        return {place: frozenset(members) for place, members in rows.items()}
+
+    @cached_property
+    def _neighbour_rows(self) -> dict[tuple[str, ...], list[int]]:
+        return {}
+
+    def _neighbours(self, main: Concept) -> list[int]:
+        known = self._neighbour_rows.get(main.places)
+        if known is None:
+            shared = [self._rows_by_place[p] for p in main.places if p in self._rows_by_place]
+            rows = frozenset[int]().union(*shared)
+            known = sorted(rows) if len(rows) > 1 else list(range(len(self)))
+            self._neighbour_rows[main.places] = known
+        return known
+
+
+def clean_name(text: str) -> str:
+    """A concept's name as it is kept: NFC, lower case, single spaces, no quotes or underscores."""
+    text = unicodedata.normalize("NFC", text).replace("_", " ").lower()
+    text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return " ".join(text.split()).strip("\"'`.,;: ")
+
+
+@lru_cache(maxsize=16)
+def _shuffled(seed: int, number: int, size: int) -> tuple[int, ...]:
+    order = np.random.default_rng([seed, _ROUND, number]).permutation(size)
+    return tuple(int(row) for row in order)
+
+
+def _parse_lines(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for line in text.lstrip("\ufeff").splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        group, colon, names = line.partition(":")
+        if colon:
+            yield from ((name, group, ()) for name in names.split(","))
+        else:
+            yield line, "", ()
+
+
+def _parse_csv(
+    text: str, column: str | None, where: str
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    try:
+        header = list(reader.fieldnames or ())
+        if not header:
+            raise PromptError(f"no header in {where}: expected one with a column `concept`")
+        chosen = column or next((name for name in _CSV_COLUMNS if name in header), header[0])
+        if chosen not in header:
+            raise PromptError(f"no column {chosen!r} in {where}: found {', '.join(header)}")
+        for row in reader:
+            yield row.get(chosen) or "", row.get("group") or "", ()
+    except csv.Error as error:
+        raise PromptError(f"not a CSV: {where}, line {reader.line_num}: {error}") from error
+
+
+def _parse_ontology(text: str, where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    try:
+        nodes = json.loads(text)
+        by_id = {node["id"]: node for node in nodes}
+        children = {node["id"]: tuple(node.get("child_ids", ())) for node in nodes}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PromptError(
+            f"not the AudioSet ontology: {where}: expected a JSON list of objects with `id`, "
+            f"`name` and `child_ids`"
+        ) from error
+    parents = {child: parent for parent, kids in children.items() for child in kids}
+    for identity, node in by_id.items():
+        if set(node.get("restrictions", ())) & {"abstract", "blacklist"}:
+            continue
+        name, *others = str(node.get("name", "")).split(",")
+        yield name, _top(identity, parents, by_id), tuple(others)
+
+
+def _top(identity: str, parents: dict[str, str], by_id: dict[str, dict[str, object]]) -> str:
+    """The name of the topmost ancestor; a cycle in a damaged file ends the climb."""
+    seen = {identity}
+    while (parent := parents.get(identity)) is not None and parent not in seen:
+        seen.add(parent)
+        identity = parent
+    return str(by_id.get(identity, {}).get("name", ""))

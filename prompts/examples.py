@@ -1,0 +1,89 @@
+"""The pool of example captions, written by us, from which every request draws a few of its own.
+
+A small model copies what it is shown. So the pool is large, the draw differs from request to
+request, an example never shares a sound with what is asked, and `Request.examples` keeps what was
+shown, so that a copy is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from prompts.axes import REGISTERS
+from prompts.errors import PromptError
+from prompts.lexicon import data_lines
+from prompts.words import stems
+
+
+@dataclass(frozen=True)
+class Example:
+    """One caption of the pool.
+
+    Attributes:
+        register: One of `axes.REGISTERS`.
+        concepts: Names of its sounds, the main one first.
+        caption: The text.
+    """
+
+    register: str
+    concepts: tuple[str, ...]
+    caption: str
+
+
+@cache
+def pool() -> tuple[Example, ...]:
+    """All examples, in file order; each line is `register | sounds | caption`."""
+    rows = []
+    for number, line in data_lines("examples.txt"):
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) != 3 or parts[0] not in REGISTERS or not all(parts):
+            raise PromptError(f"examples.txt, line {number}: not `register | sounds | caption`")
+        register, sounds, caption = parts
+        rows.append(Example(register, tuple(name.strip() for name in sounds.split(",")), caption))
+    return tuple(rows)
+
+
+@cache
+def _rows(register: str, sources: int) -> tuple[int, ...]:
+    """Rows of the pool in a register, with one source or with several."""
+    return tuple(
+        row
+        for row, example in enumerate(pool())
+        if example.register == register and (len(example.concepts) > 1) == (sources > 1)
+    )
+
+
+def draw_examples(
+    rng: np.random.Generator,
+    count: int,
+    *,
+    register: str,
+    sources: int,
+    avoid: Collection[str] = (),
+) -> tuple[Example, ...]:
+    """Draw different examples of one register, no two of the same sound.
+
+    Args:
+        rng: Where the order comes from.
+        count: How many; fewer come back only when the pool has no more.
+        register: Their register.
+        sources: 1 for captions of one sound, more for captions of several.
+        avoid: Names of sounds that no example may share a word with.
+    """
+    rows = _rows(register, sources)
+    taken = {word for name in avoid for word in stems(name)}
+    chosen: list[Example] = []
+    for place in rng.permutation(len(rows)):
+        if len(chosen) == count:
+            break
+        example = pool()[rows[place]]
+        own = {word for name in example.concepts for word in stems(name)}
+        if own & taken or taken & set(stems(example.caption)):
+            continue
+        chosen.append(example)
+        taken |= own
+    return tuple(chosen)

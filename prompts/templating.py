@@ -1,0 +1,137 @@
+"""The versioned templates: what exactly is sent for a combination of sounds and axes.
+
+A template is a pair of Jinja2 files (`templates/<name>.system.j2`, `<name>.user.j2`) for chat, or
+one file (`<name>.j2`) for completion. A changed wording is a new version: the files of a published
+version stay as they are, since their text is part of every request's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+
+from prompts.errors import PromptError
+from prompts.examples import Example
+from prompts.lexicon import data_text
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What one request asks for, before it is put into words.
+
+    Attributes:
+        concepts: Names of the sounds, the main one first.
+        axes: Values on the axes of diversity.
+        count: How many captions.
+        examples: What to show.
+    """
+
+    concepts: tuple[str, ...]
+    axes: dict[str, str]
+    count: int
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One version of the wording.
+
+    Attributes:
+        name: "chat.v1", say.
+        parts: Roles and files; one part with the role "" is a completion template.
+        per_request: Captions asked for in one request, unless the plan says otherwise.
+        examples: How many example captions are shown.
+        block: This many consecutive requests share register, number of sources and examples, so
+            that a server computes their common beginning once.
+        max_sources: Most sources of one caption that models of this kind cope with.
+        tokens_per_caption: Upper bound of the tokens of one caption and its wrapping.
+        stop: Texts that end the answer.
+    """
+
+    name: str
+    parts: tuple[tuple[str, str], ...]
+    per_request: int
+    examples: int
+    block: int
+    max_sources: int
+    tokens_per_caption: int
+    stop: tuple[str, ...]
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether this makes chat messages (else a text to continue)."""
+        return self.parts[0][0] != ""
+
+    def render(self, brief: Brief) -> tuple[tuple[dict[str, str], ...], str]:
+        """Put a brief into words: chat messages and "", or no messages and a prompt."""
+        texts = [(role, _compiled(name).render(brief=brief)) for role, name in self.parts]
+        if not self.is_chat:
+            return (), texts[0][1]
+        return tuple({"role": role, "content": text.strip()} for role, text in texts), ""
+
+    @property
+    def hash(self) -> str:
+        """Hash (32 hex) of the wording and of the example pool."""
+        total = hashlib.sha256(self.name.encode())
+        for _, name in self.parts:
+            total.update(_source(name).encode())
+        total.update(data_text("examples.txt").encode())
+        return total.hexdigest()[:32]
+
+
+TEMPLATES = {
+    template.name: template
+    for template in (
+        Template(
+            name="chat.v1",
+            parts=(("system", "chat.v1.system.j2"), ("user", "chat.v1.user.j2")),
+            per_request=5,
+            examples=4,
+            block=1,
+            max_sources=4,
+            tokens_per_caption=48,
+            stop=(),
+        ),
+        Template(
+            name="completion.v1",
+            parts=(("", "completion.v1.j2"),),
+            per_request=1,
+            examples=8,
+            block=16,
+            max_sources=2,
+            tokens_per_caption=32,
+            stop=("\n",),
+        ),
+    )
+}
+
+
+def find_template(name: str) -> Template:
+    """The template of that name.
+
+    Raises:
+        PromptError: If there is none.
+    """
+    if name not in TEMPLATES:
+        raise PromptError(f"template must be one of {', '.join(TEMPLATES)}, got {name!r}")
+    return TEMPLATES[name]
+
+
+def _source(name: str) -> str:
+    return files("prompts").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _compiled(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+        autoescape=False,  # plain text for a model, never HTML
+    )
+    return environment.from_string(_source(name))
