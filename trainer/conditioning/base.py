@@ -1,0 +1,172 @@
+"""What a strategy is.
+
+Letters: B clips of a batch, n clips of a table, N rows of a cache, K neighbours, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cache_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+    from typing_extensions import Self
+
+    from cache_store.index.exact import ExactIndex
+
+SMALLEST_NORM = 1e-12
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors at unit norm, float32; a zero vector stays zero.
+
+    Shape:
+        Input and output: [..., D].
+    """
+    vectors = vectors.float()
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The captions nearest to each clip, nearest first.
+
+    Attributes:
+        vectors: float32 [B, K, D], unit norm.
+        scores: Their cosine to the clip, float32 [B, K].
+    """
+
+    vectors: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Base of all strategies: searches for neighbours if there is need, then leaves the rule to
+    `combine`. The settings of a strategy are the fields of its class.
+
+    Attributes:
+        name: The strategy's name in the registry.
+        needs: What it reads: "audio" (the clips' embeddings), "cache", "caption" (the clips' own).
+        deterministic: Whether it draws nothing, so that a clip's condition never changes.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset({"audio"})
+    deterministic: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, **options: Any) -> Self:
+        """Make the strategy from those of `options` that it has.
+
+        Raises:
+            UsageError: For a setting out of range.
+        """
+        own = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in options.items() if name in own})
+
+    @property
+    def neighbours(self) -> int:
+        """How many captions it looks at for each clip; 0 for a strategy that does not retrieve."""
+        return 0
+
+    def check(self, cache: bool, captions: bool) -> None:
+        """Refuse to go on without what the strategy needs.
+
+        Args:
+            cache: Whether there is a cache of captions.
+            captions: Whether every clip has a caption of its own.
+
+        Raises:
+            UsageError: If something is missing.
+        """
+        if "cache" in self.needs and not cache:
+            raise UsageError(f"the strategy `{self.name}` needs a cache of captions")
+        if "caption" in self.needs and not captions:
+            raise UsageError(f"the strategy `{self.name}` needs a caption for every clip")
+
+    def fit(self, audio: Tensor, matrix: Tensor | None) -> Self:
+        """The same strategy with what it has to know of all clips and captions.
+
+        Most have nothing to fit and return themselves.
+
+        Args:
+            audio: Embeddings of all clips, [n, D].
+            matrix: The cache's rows, [N, D].
+        """
+        return self
+
+    def __call__(
+        self,
+        audio: Tensor,
+        *,
+        index: ExactIndex | None = None,
+        matrix: Tensor | None = None,
+        captions: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Conditions for a batch of clips.
+
+        Args:
+            audio: The clips' audio embeddings, unit norm.
+            index: Exact search over the cache; needed where "cache" is in `needs`.
+            matrix: The cache's rows [N, D], in the order that the index numbers them.
+            captions: Embeddings of the clips' own captions, where "caption" is in `needs`.
+            generator: Source of randomness, where the strategy is not deterministic.
+
+        Shape:
+            audio, captions: [B, D]; matrix: [N, D]. Output: float32 [B, D], unit norm.
+
+        Raises:
+            UsageError: If something that the strategy needs is missing.
+        """
+        self.check(index is not None and matrix is not None, captions is not None)
+        found = None
+        if self.neighbours and index is not None and matrix is not None:
+            found = nearest(audio, index, matrix, self.neighbours)
+        return self.combine(audio, found, captions, generator)
+
+    def combine(
+        self,
+        audio: Tensor,
+        neighbours: Neighbours | None,
+        captions: Tensor | None,
+        generator: Generator | None,
+    ) -> Tensor:
+        """The rule itself, given the neighbours; see `__call__` for the shapes."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Retrieval(Strategy):
+    """Base of the strategies that look at the captions nearest to a clip.
+
+    Attributes:
+        k: How many.
+    """
+
+    k: int = 5
+
+    needs = frozenset({"audio", "cache"})
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError("`k` must be at least 1", found=self.k)
+
+    @property
+    def neighbours(self) -> int:
+        """How many captions it looks at for each clip."""
+        return self.k
+
+
+def nearest(audio: Tensor, index: ExactIndex, matrix: Tensor, k: int) -> Neighbours:
+    """The `k` rows of `matrix` nearest to each audio embedding; all if there are fewer."""
+    import torch
+
+    scores, rows = index.search(audio, min(k, len(index)))
+    rows = torch.as_tensor(rows, device=matrix.device)
+    return Neighbours(
+        matrix[rows].float().to(audio.device), torch.as_tensor(scores, device=audio.device)
+    )

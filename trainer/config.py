@@ -1,0 +1,268 @@
+"""The configuration of a training run: one frozen object that checks itself.
+
+Defaults, then a TOML file that shows only what differs, then flags of the command line: the later
+one wins. All faults are told together, so that one run shows them all. Nothing here is heavy to
+import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cache_store.errors import ConfigError, DataError, UsageError, storage_errors
+
+SCHEDULES = ("cosine", "constant")
+LOSSES = ("snr", "l1")
+PRECISIONS = ("no", "bf16", "fp16")
+AVOID = ("auto", "label", "embedding", "none")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that shapes a run; the same object, seed and machine give the same run.
+
+    Attributes:
+        cache: The caption cache.
+        audio: The training audio: a folder or a manifest.
+        out: The run folder.
+        where: Which clips to train on, an expression; empty for all.
+        valid_audio: Where validation clips come from; empty for `audio`.
+        valid_where: Which clips to validate on; empty with no `valid_audio` means no validation.
+        label_from_folder: Whether a clip's parent folder is its label.
+        space: The embedding space for clips without stored embeddings; empty for the cache's own.
+        space_name: The name of stored embeddings' space, where their file does not say it.
+        strategy: How a clip's condition is made, see `trainer.conditioning`.
+        k: Neighbours that a retrieval strategy looks at.
+        model: The separator's size, see `trainer.models`.
+        sample_rate: At which it hears and speaks, in Hz.
+        seconds: Length of a mixture.
+        snr_min: Lower end of the target's level against the interferers, in dB.
+        snr_max: Upper end, in dB.
+        interferers_max: A mixture has 1 to this many interferers.
+        avoid: What keeps a clip from interfering with its own kind: `label`, `embedding`, `none`,
+            or `auto` for labels where they are known, else embeddings where they are there.
+        avoid_quantile: With embeddings, the share of pairs of clips that may meet: a pair more
+            alike than this quantile of all similarities does not.
+        steps: Optimiser steps.
+        batch_size: Mixtures in a step, on each device.
+        lr: Peak learning rate.
+        schedule: `cosine` (to zero at the last step) or `constant`, after the warm-up.
+        warmup: Steps over which the learning rate rises from zero.
+        weight_decay: Of AdamW.
+        clip_norm: Largest norm of a gradient; 0 for no clipping.
+        loss: `snr` (its negative, in dB) or `l1` (of the waves).
+        seed: Of everything random.
+        valid_every: Steps between two validations, which also write a checkpoint.
+        valid_mixtures: Held-out mixtures of a validation.
+        valid_snr: Their SNR, in dB.
+        valid_sounds: How many of them to write to TensorBoard as audio.
+        log_every: Steps between two lines of the log.
+        precision: `no` (float32), `bf16` or `fp16`, as `accelerate` calls them.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        workers: Processes that make mixtures; 0 makes them in the training process.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+
+    cache: str = ""
+    audio: str = ""
+    out: str = ""
+    where: str = ""
+    valid_audio: str = ""
+    valid_where: str = ""
+    label_from_folder: bool = False
+    space: str = ""
+    space_name: str = ""
+    strategy: str = "top1"
+    k: int = 5
+    model: str = "small"
+    sample_rate: int = 8000
+    seconds: float = 2.0
+    snr_min: float = -5.0
+    snr_max: float = 5.0
+    interferers_max: int = 1
+    avoid: str = "auto"
+    avoid_quantile: float = 0.9
+    steps: int = 1500
+    batch_size: int = 12
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    warmup: int = 50
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    loss: str = "snr"
+    seed: int = 0
+    valid_every: int = 250
+    valid_mixtures: int = 100
+    valid_snr: float = 0.0
+    valid_sounds: int = 2
+    log_every: int = 25
+    precision: str = "no"
+    device: str = "auto"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        faults = [*_wrong_types(self)]
+        if not faults:
+            faults = [*_wrong_values(self)]
+        if faults:
+            raise ConfigError(faults)
+
+    @classmethod
+    def load(cls, path: str | Path | None, flags: Mapping[str, Any] | None = None) -> TrainConfig:
+        """A configuration from a TOML file, over which flags win.
+
+        Args:
+            path: The file; None for defaults. Paths inside it are taken from the current folder,
+                as flags are.
+            flags: Values by field name; a None means that the flag was not given.
+
+        Raises:
+            ConfigError: With every fault, unknown names among them.
+            UsageError: If there is no such file.
+            DataError: If the file is not TOML.
+        """
+        given = {name: value for name, value in (flags or {}).items() if value is not None}
+        values = {**(_read_toml(Path(path)) if path is not None else {}), **given}
+        known = {field.name: field for field in fields(cls)}
+        unknown = [name for name in values if name not in known]
+        good = {
+            name: _widened(value, known[name].type)
+            for name, value in values.items()
+            if name in known
+        }
+        faults = [f"`{name}` is not a setting{_similar(name, known)}" for name in unknown]
+        try:
+            config = cls(**good)
+        except ConfigError as error:
+            raise ConfigError([*faults, *error.faults], where=path) from None
+        if faults:
+            raise ConfigError(faults, where=path)
+        return config
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> TrainConfig:
+        """A configuration from a TOML file alone; see `load`."""
+        return cls.load(path)
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """The same configuration with some values changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every value by field name."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """Every value as TOML; `load` reads it back to an equal object."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_dict().items())
+
+
+def _wrong_types(config: TrainConfig) -> list[str]:
+    faults = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        kind = str(field.type)
+        # bool is an int to Python, and never a number to a user
+        right = {
+            "str": isinstance(value, str),
+            "bool": isinstance(value, bool),
+            "int": isinstance(value, int) and not isinstance(value, bool),
+            "float": isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value),
+        }[kind]
+        if not right:
+            words = {"str": "text", "bool": "true or false", "int": "a whole number"}
+            faults.append(
+                f"`{field.name}` must be {words.get(kind, 'a finite number')}, got {value!r}"
+            )
+    return faults
+
+
+def _wrong_values(config: TrainConfig) -> list[str]:
+    from trainer.conditioning import strategy_names
+
+    faults = []
+
+    def need(good: bool, name: str, what: str) -> None:
+        if not good:
+            faults.append(f"`{name}` must be {what}, got {getattr(config, name)!r}")
+
+    for name in ("cache", "audio", "out", "model"):
+        need(bool(getattr(config, name)), name, "given")
+    for name, choices in (
+        ("strategy", strategy_names()),
+        ("schedule", SCHEDULES),
+        ("loss", LOSSES),
+        ("precision", PRECISIONS),
+        ("avoid", AVOID),
+    ):
+        need(getattr(config, name) in choices, name, "one of " + ", ".join(choices))
+    for name in ("k", "interferers_max", "steps", "batch_size", "valid_every", "log_every"):
+        need(getattr(config, name) >= 1, name, "at least 1")
+    for name in ("seed", "warmup", "weight_decay", "clip_norm", "valid_sounds", "workers"):
+        need(getattr(config, name) >= 0, name, "at least 0")
+    need(config.valid_mixtures >= 1, "valid_mixtures", "at least 1")
+    need(1000 <= config.sample_rate <= 192_000, "sample_rate", "from 1000 to 192000 (Hz)")
+    need(0.1 <= config.seconds <= 600, "seconds", "from 0.1 to 600")
+    need(config.lr > 0, "lr", "above 0")
+    need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")
+    need(config.warmup < config.steps or config.warmup == 0, "warmup", "less than `steps`")
+    need(config.snr_min <= config.snr_max, "snr_min", f"at most `snr_max` ({config.snr_max})")
+    for name in ("snr_min", "snr_max", "valid_snr"):
+        need(abs(getattr(config, name)) <= 100, name, "from -100 to 100 (dB)")
+    return faults
+
+
+def _widened(value: Any, kind: Any) -> Any:
+    """A whole number where a decimal is wanted (`lr = 1`), so that equal settings are equal."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if kind == "float" and is_whole else value
+
+
+def _similar(name: str, known: Mapping[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean `{close[0]}`?)" if close else ""
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    if not path.is_file():
+        raise UsageError("no such configuration file", where=path)
+    try:
+        with storage_errors(path):
+            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8", where=path) from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"is not TOML ({error})", where=path) from error
+
+
+def _toml(value: str | bool | int | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + "".join(_escaped(character) for character in value) + '"'
+    return repr(value)
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if ord(character) < 0x20 or ord(character) == 0x7F:
+        return f"\\u{ord(character):04X}"
+    return character
