@@ -1,0 +1,1 @@
+"""The procedural sounds, by group: one function a kind."""
