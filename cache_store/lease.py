@@ -1,4 +1,4 @@
-"""One writer at a time: a lease file that names its holder, and tells a dead holder from a live one.
+"""One writer at a time: a lease that names its holder, and tells a dead holder from a live one.
 
 On the holder's own machine the process table decides: a process of that id and start time lives or
 it does not, so a killed writer never blocks the next. From another machine (or another container,
@@ -37,7 +37,7 @@ class Holder:
         host: The machine's name.
         namespace: The process table that `pid` belongs to, "" where the system has only one.
         pid: The process.
-        started: When the process began, in seconds since 1970: ids are used again.
+        started: When the process began, by `_start_time`: process ids are used again.
         token: Tells two leases of one process apart.
     """
 
@@ -81,7 +81,9 @@ class Lease:
                     "another process writes to this cache",
                     where=self.path.parent,
                     found=f"process {previous.pid} on {previous.host}",
-                    hint="Wait until it ends, or stop it",
+                    hint="Wait until it ends, or stop it"
+                    if _same_table(previous)
+                    else f"If it is dead, the lease is free {SILENCE_SECONDS:.0f} s after its end",
                 )
             tmp = self.path.with_name(f"{TMP_PREFIX}{self.holder.token}")
             tmp.write_text(json.dumps(asdict(self.holder)), encoding="utf-8")
@@ -127,10 +129,15 @@ def _read(path: Path) -> Holder | None:
 
 
 def _alive(holder: Holder, path: Path) -> bool:
-    if (holder.host, holder.namespace) == (socket.gethostname(), _namespace()):
+    if _same_table(holder):
         started = _start_time(holder.pid)
-        return started is not None and abs(started - holder.started) < 1.0
+        return started is not None and abs(started - holder.started) < 0.5
     return _silence(path) < SILENCE_SECONDS
+
+
+def _same_table(holder: Holder) -> bool:
+    """Whether the holder's process id means something in our process table."""
+    return (holder.host, holder.namespace) == (socket.gethostname(), _namespace())
 
 
 def _silence(path: Path) -> float:
@@ -139,30 +146,42 @@ def _silence(path: Path) -> float:
     probe.touch()
     try:
         return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:  # swept or released at this moment: somebody is alive
+        return 0.0
     finally:
         probe.unlink(missing_ok=True)
 
 
 def _start_time(pid: int) -> float | None:
+    """Return when a process began, None if there is no such process or it has ended.
+
+    Where /proc has it, in clock ticks since the machine started: unlike a time of day, that does
+    not move when somebody sets the clock.
+    """
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with contextlib.suppress(OSError):
+            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return float(after_name[19])
+        return float(process.create_time())
     except psutil.NoSuchProcess:
         return None
 
 
 def _namespace() -> str:
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
 
 @contextlib.contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at the lease and decide; the kernel frees a dead one's lock."""
+    """Let one process at a time look and decide; the kernel frees the lock of a dead one."""
     descriptor = os.open(folder / _GUARD_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

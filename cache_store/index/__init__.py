@@ -1,0 +1,1 @@
+"""Nearest captions: exact search in torch, which is the oracle, and FAISS."""

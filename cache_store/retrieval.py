@@ -1,0 +1,154 @@
+"""The two ways to search, behind one result: exact in torch, or FAISS where an index was built.
+
+`auto` searches exactly, which needs no index and is never wrong, until the cache is so large that a
+graph answers much sooner; the result says what was used and why. An index that is older than the
+data is never used: asked for by name it is an error, and `auto` passes it over and says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cache_store.errors import StaleIndexError, UsageError
+from cache_store.manifest import Manifest, check_content
+
+if TYPE_CHECKING:
+    import torch
+
+    from cache_store.index.exact import ExactIndex
+    from cache_store.index.faiss_index import FaissIndex
+    from cache_store.index.rerank import IdLookup
+
+KINDS = ("auto", "exact", "flat", "hnsw")
+AUTO_EXACT_ROWS = 300_000  # up to here one exact query takes tens of milliseconds on two cores
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The nearest captions of each query, best first.
+
+    Attributes:
+        ids: Caption ids, [B, K] of str.
+        scores: Inner products, [B, K] of float32.
+        rows: Rows of `Cache.embeddings`, [B, K] of int64.
+        kind: What searched: "exact", "flat" or "hnsw".
+        reason: Why.
+    """
+
+    ids: npt.NDArray[np.str_]
+    scores: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
+    kind: str = "exact"
+    reason: str = ""
+
+
+class Retrieval:
+    """Searches one cache; indexes are loaded when first used, then kept.
+
+    Args:
+        folder: The cache.
+        manifest: Names the indexes.
+        matrix: The embeddings, [N, D].
+        ids: Gives the ids of rows.
+        removed: Rows that are never returned.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        matrix: np.ndarray[Any, Any],
+        ids: IdLookup,
+        removed: npt.NDArray[np.int64],
+    ) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._matrix = matrix
+        self._ids = ids
+        self._removed = removed
+        self._exact: dict[str, ExactIndex] = {}
+        self._faiss: dict[str, FaissIndex] = {}
+
+    def search(self, queries: npt.ArrayLike | torch.Tensor, k: int, kind: str, device: str) -> Hits:
+        """Search; arguments and errors as `Cache.search`."""
+        import torch
+
+        kind, reason = self._choose(kind, device)
+        asked = (
+            queries
+            if isinstance(queries, torch.Tensor)
+            else torch.as_tensor(np.asarray(queries, dtype=np.float32))
+        )
+        index = self.exact(device) if kind == "exact" else self._load(kind)
+        scores, rows = (found.cpu().numpy() for found in index.search(asked, k))
+        return Hits(self._ids(rows), scores, rows, kind, reason)
+
+    def exact(self, device: str) -> ExactIndex:
+        """Return the exact index on a device; made once, then kept."""
+        if device not in self._exact:
+            import torch
+
+            from cache_store.index.exact import ExactIndex
+
+            self._exact[device] = ExactIndex(
+                as_tensor(self._matrix),
+                self._ids,
+                device,
+                excluded=torch.from_numpy(self._removed),
+            )
+        return self._exact[device]
+
+    def _choose(self, kind: str, device: str) -> tuple[str, str]:
+        if kind not in KINDS:
+            raise UsageError("unknown kind of search", expected=", ".join(KINDS), found=repr(kind))
+        if kind != "auto":
+            return kind, "asked for"
+        rows, index = self._manifest.rows, self._manifest.index("hnsw")
+        if rows <= AUTO_EXACT_ROWS:
+            return "exact", f"{rows:,} captions are few enough"
+        if device != "cpu":
+            return "exact", f"there is a device for it: {device}"
+        if index is None:
+            return "exact", "no HNSW index was built"
+        if not self._manifest.is_fresh(index):
+            return "exact", "the HNSW index is older than the data: run lqtse-cache index"
+        return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+
+    def _load(self, kind: str) -> FaissIndex:
+        if kind not in self._faiss:
+            from cache_store.index.faiss_index import FaissIndex
+
+            entry = self._manifest.index(kind)
+            remedy = f"Run lqtse-cache index {self._folder} --kind {kind}"
+            if entry is None:
+                raise UsageError(f"no {kind} index was built", where=self._folder, hint=remedy)
+            if not self._manifest.is_fresh(entry):
+                raise StaleIndexError(
+                    f"the {kind} index is older than the data",
+                    where=self._folder,
+                    expected=f"built from {self._manifest.rows} rows",
+                    found=f"built from {entry.files[0].rows} rows",
+                    hint=remedy,
+                )
+            # FAISS files carry no checksum, and a flipped bit loads without a word.
+            path = check_content(self._folder, entry.files[0])
+            self._faiss[kind] = FaissIndex.load(
+                path, as_tensor(self._matrix), self._ids, self._removed
+            )
+        return self._faiss[kind]
+
+
+def as_tensor(matrix: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return a tensor on the memory of an array that is only read."""
+    import torch
+
+    with warnings.catch_warnings():
+        # torch has no read-only tensors and warns; nothing here writes to it.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(matrix)

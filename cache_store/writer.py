@@ -1,0 +1,357 @@
+"""Writing to a cache: commit files one by one, then publish a manifest that names them.
+
+Until a manifest names it, a committed file is invisible to readers; so a run that dies between
+files leaves the cache as it was, and its rerun finds the files that were committed
+(`unlisted_data`) and goes on from there. One process writes at a time (`lease`); a number that is
+taken nevertheless means that somebody else published, and is told, never overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cache_store import checks, schema
+from cache_store.card import render_card
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    LeaseHeldError,
+    SpaceMismatchError,
+    UsageError,
+    storage_errors,
+)
+from cache_store.files import (
+    DISK,
+    TMP_PREFIX,
+    FileLayer,
+    commit_file,
+    content_name,
+    hash_file,
+    link_file,
+    replace_file,
+    sweep,
+)
+from cache_store.lease import Lease
+from cache_store.manifest import (
+    FOLDER,
+    FileEntry,
+    Manifest,
+    SpaceRecord,
+    check_file,
+    manifest_path,
+    newest_manifest,
+)
+from cache_store.shards import read_footer, read_table, write_table
+
+INDEX_FOLDER = "index"
+CARD_NAME = "README.md"
+_FOLDERS = (FOLDER, *schema.KINDS, INDEX_FOLDER)
+# What may lie in a folder before its first manifest: other stages begin their work with these.
+_OWN_NAMES = {*_FOLDERS, "report"}
+
+
+class CacheWriter:
+    """Commits files and publishes manifests; made by `open_writer`.
+
+    Attributes:
+        path: The cache.
+        manifest: The newest manifest, None before the first.
+    """
+
+    def __init__(self, path: Path, lease: Lease, layer: FileLayer = DISK) -> None:
+        self.path = path
+        self.manifest = newest_manifest(path)
+        self._lease = lease
+        self._layer = layer
+        self._space: SpaceRecord | None = None
+        self._dtype: str | None = None
+        if self.manifest is not None:
+            self._space, self._dtype = self.manifest.space, self.manifest.dtype
+
+    @property
+    def current(self) -> Manifest:
+        """The newest manifest, or an empty one before the first."""
+        return self.manifest or Manifest()
+
+    def write_captions(self, table: pa.Table) -> FileEntry:
+        """Commit a file of captions; columns as `schema.captions_schema` names them.
+
+        Raises:
+            DataError: If a row is not what its column promises.
+            StorageError: If it cannot be written.
+        """
+        table = schema.conform(table, schema.captions_schema())
+        checks.check_captions(table)
+        return self._commit_table(schema.CAPTIONS, table)
+
+    def write_rejects(self, table: pa.Table) -> FileEntry:
+        """Commit a file of refused captions; columns as `schema.rejects_schema` names them.
+
+        Raises:
+            DataError: If a row is not what its column promises.
+            StorageError: If it cannot be written.
+        """
+        return self._commit_table(schema.REJECTS, schema.conform(table, schema.rejects_schema()))
+
+    def write_data(self, table: pa.Table, space: SpaceRecord, source: str = "") -> FileEntry:
+        """Commit a file of captions with embeddings.
+
+        Args:
+            table: Columns as `schema.data_schema` names them; `embedding` is a fixed-size list of
+                float16 or float32, unit norm.
+            space: Which model made the embeddings.
+            source: The SHA-256 of the captions file that was embedded, "" for imported ones.
+
+        Raises:
+            SpaceMismatchError: If the cache holds embeddings of another space or another dtype.
+            DataError: If a row is not finite, not of unit norm, or not what its column promises.
+            StorageError: If it cannot be written.
+        """
+        dim, dtype = schema.embedding_type(table.schema)
+        self._check_space(space, dim, dtype)
+        table = schema.conform(
+            table,
+            schema.data_schema(
+                dim, dtype, space=space.name, fingerprint=space.fingerprint, source=source
+            ),
+        )
+        checks.check_captions(table)
+        checks.check_embeddings(table.column("embedding"))
+        entry = self._commit_table(schema.DATA, table)
+        self._space, self._dtype = space, dtype
+        return replace(entry, source=source)
+
+    def unlisted_data(self, space: SpaceRecord, dtype: str) -> dict[str, FileEntry]:
+        """Return the data files that were committed but never published, by their source.
+
+        Only whole ones of this space and dtype, each hashed again.
+        """
+        listed = {entry.path for entry in self.current.data}
+        found: dict[str, FileEntry] = {}
+        for path in sorted((self.path / schema.DATA).glob("*.parquet")):
+            name = f"{schema.DATA}/{path.name}"
+            if name in listed or path.name.startswith(TMP_PREFIX):
+                continue
+            try:
+                footer = read_footer(path)
+                about = schema.embedding_type(footer.schema)
+            except DataError:
+                continue
+            source = footer.metadata.get("lqtse.source", "")
+            right_space = footer.metadata.get("lqtse.fingerprint") == space.fingerprint
+            if source and right_space and about == (space.dim, dtype):
+                digest = hash_file(path)
+                if content_name(digest, ".parquet") == path.name:
+                    size = path.stat().st_size
+                    found[source] = FileEntry(name, digest, size, footer.rows, source)
+        return found
+
+    def write_index_file(
+        self,
+        write: Callable[[Path], None],
+        suffix: str,
+        rows: int,
+        check: Callable[[Path], None] = lambda _: None,
+    ) -> FileEntry:
+        """Commit a file of an index.
+
+        Args:
+            write: Creates the file at the path it is given.
+            suffix: ".npy" or ".faiss".
+            rows: How many rows it holds.
+            check: Reopens the file and raises if it is not what was meant.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        return self._commit(INDEX_FOLDER, suffix, write, check, rows)
+
+    def publish(self, *, step: Mapping[str, Any] | None = None, **changes: Any) -> Manifest:
+        """Make what was committed visible: write the next manifest, then the card.
+
+        Args:
+            step: What was done, appended to the provenance (step, model, counts, seed ...); the
+                date is added.
+            changes: New values for fields of `Manifest`, each the whole of it: to add files, give
+                `data=(*writer.current.data, *new)`. `space` and `dtype` follow from `write_data`.
+
+        Returns:
+            The manifest that is now the newest.
+
+        Raises:
+            LeaseHeldError: If somebody else published meanwhile; nothing was changed.
+            DamagedError: If a file that it names is missing or cut; nothing was changed.
+            StorageError: If it cannot be written. If that happens to the card, the manifest is
+                published all the same, and the next writer mends the card.
+        """
+        previous = self.current
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        for name in ("captions", "data", "rejects", "indexes", "tombstones", "provenance"):
+            if name in changes:
+                changes[name] = tuple(changes[name])
+        if step is not None:
+            steps = changes.get("provenance", previous.provenance)
+            changes["provenance"] = (*steps, {**step, "date": now})
+        if "config" in changes:
+            spelled = json.dumps(changes["config"], sort_keys=True)
+            changes.setdefault("config_hash", hashlib.sha256(spelled.encode()).hexdigest())
+        draft = replace(previous, **changes)
+        draft = replace(
+            draft,
+            number=previous.number + 1,
+            created=now,
+            tool_version=_tool_version(),
+            space=self._space if draft.data else None,
+            dtype=self._dtype if draft.data else None,
+        ).sealed()
+        for entry in draft.files():
+            check_file(self.path, entry)
+        self._lease.check()
+        path = manifest_path(self.path, draft.number)
+        try:
+            with storage_errors(path):
+                link_file(path, draft.to_bytes(), self._layer)
+        except FileExistsError as error:
+            raise LeaseHeldError(
+                "another process published meanwhile",
+                where=path,
+                hint="Nothing is lost: run the same command again",
+            ) from error
+        self.manifest = draft
+        self.write_card()
+        return draft
+
+    def write_card(self) -> None:
+        """Write README.md anew if it is not the newest manifest's card."""
+        if self.manifest is None:
+            return
+        path, card = self.path / CARD_NAME, render_card(self.manifest).encode()
+        if not path.is_file() or path.read_bytes() != card:
+            with storage_errors(path):
+                replace_file(path, card, self._layer)
+
+    def _check_space(self, space: SpaceRecord, dim: int, dtype: str) -> None:
+        if space.dim != dim:
+            raise SpaceMismatchError(
+                "embeddings of the wrong width",
+                where=self.path,
+                expected=f"{space.dim}, the width of {space.name}",
+                found=dim,
+            )
+        if self._space is not None and self._space.fingerprint != space.fingerprint:
+            raise SpaceMismatchError(
+                "the cache holds embeddings of another space",
+                where=self.path,
+                expected=f"{self._space.name} ({self._space.fingerprint[:16]})",
+                found=f"{space.name} ({space.fingerprint[:16]})",
+                hint="Use the same model, or start another cache for this one",
+            )
+        if self._dtype is not None and self._dtype != dtype:
+            raise SpaceMismatchError(
+                "the cache holds embeddings of another type",
+                where=self.path,
+                expected=self._dtype,
+                found=dtype,
+                hint=f"Run the same command with --dtype {self._dtype}",
+            )
+
+    def _commit_table(self, kind: str, table: pa.Table) -> FileEntry:
+        if table.num_rows == 0:
+            raise DataError(f"no rows to write to {kind}", where=self.path)
+
+        def check(path: Path) -> None:
+            if not read_table(path).equals(table):
+                raise DamagedError("what was written is not what was read back", where=path)
+
+        return self._commit(
+            kind, ".parquet", lambda path: write_table(path, table), check, table.num_rows
+        )
+
+    def _commit(
+        self,
+        folder: str,
+        suffix: str,
+        write: Callable[[Path], None],
+        check: Callable[[Path], None],
+        rows: int,
+    ) -> FileEntry:
+        with storage_errors(self.path / folder):
+            done = commit_file(self.path / folder, suffix, write, check, self._layer)
+        return FileEntry(f"{folder}/{done.path.name}", done.sha256, done.bytes, rows)
+
+
+@contextmanager
+def open_writer(
+    path: str | Path, *, create: bool = True, layer: FileLayer = DISK
+) -> Iterator[CacheWriter]:
+    """Open a cache for writing; at its end the lease is given back.
+
+    Args:
+        path: The folder of the cache.
+        create: Make the folder if it is not there.
+        layer: The operations on the disk; another one only in tests.
+
+    Raises:
+        LeaseHeldError: If another process writes to it.
+        UsageError: If the folder holds something else than a cache.
+        DataError: If there is no such folder and `create` is false, or its newest manifest is
+            damaged.
+        StorageError: If it cannot be written.
+    """
+    folder = Path(path)
+    _check_folder(folder, create)
+    with storage_errors(folder):
+        layer.make_folder(folder)
+        lease = Lease(folder)
+        lease.acquire()
+    try:
+        with storage_errors(folder):
+            for name in (".", *_FOLDERS):
+                sweep(folder / name, layer)
+        writer = CacheWriter(folder, lease, layer)
+        writer.write_card()
+        yield writer
+    finally:
+        lease.release()
+
+
+def _check_folder(folder: Path, create: bool) -> None:
+    if not folder.exists():
+        if create:
+            return
+        raise DataError(
+            "no such cache",
+            where=folder,
+            hint=f"Make one: lqtse-cache generate {folder} -n 1000, or lqtse-cache import",
+        )
+    if not folder.is_dir():
+        raise UsageError("a cache is a folder", where=folder, found="a file")
+    with storage_errors(folder):
+        names = [entry.name for entry in folder.iterdir()]
+    foreign = sorted(
+        name for name in names if not name.startswith((".", "ledger.")) and name not in _OWN_NAMES
+    )
+    if FOLDER not in names and foreign:
+        raise UsageError(
+            "the folder holds something else than a cache",
+            where=folder,
+            found=", ".join(foreign[:3]),
+            hint="Name an empty or a new folder",
+        )
+
+
+def _tool_version() -> str:
+    try:
+        return version("lqtse")
+    except PackageNotFoundError:
+        return "unknown"
