@@ -1,0 +1,118 @@
+"""`lqtse-cache embed`: give every caption its embedding."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Optional
+
+import typer
+
+from cache_store import console
+from pipeline.cli.options import (
+    AsJson,
+    CacheFolder,
+    Device,
+    OptionalDtype,
+    SpaceSpec,
+    command_line,
+    progress,
+)
+
+
+class Engine(str, Enum):
+    """Where the work runs."""
+
+    local = "local"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("embed")(command)
+
+
+def command(
+    cache: CacheFolder,
+    space: SpaceSpec = None,
+    space_name: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="Which model made the embeddings of stored:FILE, where the file does not say it.",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: OptionalDtype = None,
+    batch_size: Annotated[
+        Optional[int],
+        typer.Option(min=1, metavar="B", help="Captions in a batch.", show_default="by the device"),
+    ] = None,
+    device: Device = "auto",
+    engine: Annotated[Engine, typer.Option(help="Where the work runs.")] = Engine.local,
+    workers: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="W",
+            help="Processes; the rows are the same whatever their number.",
+            show_default="by the work and the CPU",
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="T", help="CPU threads of each process.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the captions of a cache.
+
+    A run that was stopped goes on where it stopped: run the same command again. Without --space,
+    the cache's own space is used, and `tiny`, which ships with lqtse, for a cache that has none.
+
+    \b
+    Examples:
+      lqtse-cache embed my-cache
+      lqtse-cache embed my-cache --space laion:630k-audioset-best.pt --workers 4
+      lqtse-cache embed my-cache --space hf:laion/clap-htsat-unfused --device cuda
+    """
+    del engine  # there is one
+    from pipeline.embed import embed_cache
+
+    report = embed_cache(
+        cache,
+        space=space,
+        dtype=dtype.value if dtype else None,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        threads=threads,
+        space_name=space_name,
+        progress=progress("embed", "captions"),
+    )
+    if report.cut:
+        console.warn(
+            f"{report.cut:,} captions are longer than the {report.text_limit} tokens that "
+            f"{report.space} reads, and were cut there; the first: {report.cut_example!r}"
+        )
+    if not (report.embedded or report.resumed):
+        console.note("nothing to do: every caption is embedded")
+    facts: dict[str, object] = {
+        "captions embedded": report.embedded,
+        "files written": report.shards,
+        "files kept from a stopped run": report.resumed,
+        "captions cut": report.cut,
+        "embedded in the cache": report.total,
+        "space": report.space,
+        "fingerprint": report.fingerprint,
+        "dimensions": report.dim,
+        "dtype": report.dtype,
+        "device": report.device,
+        "workers": report.workers,
+        "seconds": round(report.seconds, 1),
+    }
+    if report.embedded:
+        facts["captions a second"] = round(report.embedded / max(report.seconds, 1e-9), 1)
+    console.summarise(
+        facts,
+        as_json=as_json,
+        next_command=command_line("index", cache),
+        title=f"embedded {cache}",
+    )

@@ -1,0 +1,256 @@
+"""Embed a cache's captions: one data shard for every captions shard.
+
+A captions shard is done when a data shard names it as its source, so a run that was killed goes on
+where it stopped: committed shards are found again, checked and taken over, never computed twice.
+One manifest at the end makes all of them visible.
+
+Rows are bit-equal whatever the number of workers: batches are cut within a shard, and on the CPU
+every process computes with the same number of threads. Memory holds one shard a worker.
+
+Letters: N rows, D embedding size.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache_store.errors import EmptyInputError, MismatchError
+from pipeline.embed_stage import EmbedStage, ShardResult, embed_shard
+from pipeline.engines import Tick, map_shards
+from pipeline.spaces import choose_spec, load_matching
+
+if TYPE_CHECKING:
+    from cache_store.manifest import FileEntry
+    from cache_store.spaces import Space
+    from cache_store.writer import CacheWriter
+
+DEFAULT_DTYPE = "float16"  # half the disk; the rounding moves a cosine by less than 1e-3
+MOST_WORKERS = 4  # chosen unasked: each holds a whole model
+ROWS_WORTH_A_WORKER = 4096  # below, starting a process takes longer than it saves
+
+Progress = Callable[[int], AbstractContextManager[Tick]]
+"""Given the number of rows to do, opens a context whose value is told of rows as they finish."""
+
+
+def quiet(total: int) -> AbstractContextManager[Tick]:
+    """Progress that shows nothing."""
+    return nullcontext(lambda rows: None)
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What an embedding run did.
+
+    Attributes:
+        embedded: Captions embedded by this run.
+        shards: Data shards that this run computed.
+        resumed: Data shards taken over from a run that was stopped.
+        cut: Captions longer than the model's text limit, which it cut.
+        cut_example: The first of them, None if there is none.
+        text_limit: The model's text limit in tokens, None if it has none.
+        total: Embedded captions in the cache afterwards.
+        space: The space's name.
+        fingerprint: The space's fingerprint.
+        dim: D.
+        dtype: How the embeddings are stored.
+        device: Where it computed.
+        workers: Processes that worked.
+        seconds: The time that computing took.
+    """
+
+    embedded: int
+    shards: int
+    resumed: int
+    cut: int
+    cut_example: str | None
+    text_limit: int | None
+    total: int
+    space: str
+    fingerprint: str
+    dim: int
+    dtype: str
+    device: str
+    workers: int
+    seconds: float
+
+
+def embed_cache(
+    cache: str | Path,
+    *,
+    space: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    threads: int = 1,
+    space_name: str | None = None,
+    progress: Progress = quiet,
+) -> EmbedReport:
+    """Embed every captions shard that has no data shard yet.
+
+    Args:
+        cache: The cache's folder.
+        space: `tiny`, `laion:CHECKPOINT`, `hf:ID_OR_FOLDER` or `stored:FILE.parquet`; by default
+            the space that the cache was embedded with before, else `tiny`.
+        dtype: `float16` or `float32`; by default the cache's, else `float16`.
+        batch_size: Texts in a batch, None for what suits the device.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        workers: Processes; None chooses by the work, the CPU cores and the device.
+        threads: CPU threads a process. The bits of the rows depend on it, not on `workers`.
+        space_name: For a stored table whose file does not name its space.
+        progress: How to show it.
+
+    Raises:
+        EmptyInputError: The cache has no captions.
+        SpaceMismatchError: The cache was embedded with another space.
+        MismatchError: The cache's embeddings have another dtype.
+        LeaseHeldError: Another process writes to the cache.
+    """
+    from cache_store.spaces import pick_device
+    from cache_store.writer import open_writer
+
+    with open_writer(cache, create=False) as writer:
+        manifest = writer.current
+        if not (manifest.captions or manifest.data):
+            raise EmptyInputError(
+                "the cache has no captions",
+                where=cache,
+                hint=f"Run `lqtse-cache import {cache} --captions FILE` "
+                f"or `lqtse-cache generate {cache} -n 300`",
+            )
+        kept_dtype = _choose_dtype(dtype, manifest.dtype)
+        spec = choose_spec(space, manifest.space)
+        place = pick_device(device)
+        with _threads(threads):
+            model = load_matching(
+                spec,
+                manifest.space,
+                device=place,
+                batch_size=batch_size,
+                space_name=space_name,
+            )
+            done = {entry.source for entry in manifest.data if entry.source}
+            missing = [entry for entry in manifest.captions if entry.sha256 not in done]
+            found = writer.unlisted_data(model.record, kept_dtype) if missing else {}
+            todo = [entry for entry in missing if entry.sha256 not in found]
+            stage = EmbedStage(spec, place, batch_size, space_name, kept_dtype, threads)
+            staff = min(workers or _choose_workers(todo, place), max(len(todo), 1))
+            begin = time.monotonic()
+            with progress(sum(entry.rows for entry in todo)) as tick:
+                run = _compute(writer, model, stage, todo, staff, tick)
+            seconds = time.monotonic() - begin
+        new = [found.get(entry.sha256) or run.files[entry.sha256] for entry in missing]
+        report = EmbedReport(
+            embedded=sum(entry.rows for entry in todo),
+            shards=len(todo),
+            resumed=len(missing) - len(todo),
+            cut=run.cut,
+            cut_example=run.cut_example,
+            text_limit=model.text_limit,
+            total=sum(entry.rows for entry in (*manifest.data, *new)),
+            space=model.name,
+            fingerprint=model.fingerprint,
+            dim=model.dim,
+            dtype=kept_dtype,
+            device=place,
+            workers=staff,
+            seconds=seconds,
+        )
+        if new:
+            writer.publish(step=_step(report, stage), data=(*manifest.data, *new))
+        return report
+
+
+@dataclass
+class _Computed:
+    """What the workers brought: the data shard of each captions shard, by the latter's hash."""
+
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    cut: int = 0
+    cut_example: str | None = None
+
+
+def _compute(
+    writer: CacheWriter,
+    model: Space,
+    stage: EmbedStage,
+    todo: list[FileEntry],
+    workers: int,
+    tick: Tick,
+) -> _Computed:
+    from cache_store.shards import from_matrix, read_table
+
+    done = _Computed()
+    paths = [str(writer.path / entry.path) for entry in todo]
+
+    def inline(path: str, tick: Tick) -> ShardResult:
+        return embed_shard(model, Path(path), stage.dtype, tick)
+
+    results = map_shards(stage, paths, workers=workers, tick=tick, prepared=inline)
+    for number, result in results:
+        entry = todo[number]
+        table = read_table(writer.path / entry.path)
+        table = table.append_column("embedding", from_matrix(result.embeddings))
+        done.files[entry.sha256] = writer.write_data(table, model.record, source=entry.sha256)
+        done.cut += result.cut
+        done.cut_example = done.cut_example or result.cut_example
+    return done
+
+
+def _choose_dtype(wanted: str | None, held: str | None) -> str:
+    if wanted is not None and held is not None and wanted != held:
+        raise MismatchError(
+            "the cache holds embeddings of another type", expected=held, found=wanted
+        )
+    return wanted or held or DEFAULT_DTYPE
+
+
+def _choose_workers(todo: list[FileEntry], device: str) -> int:
+    """One on a GPU; on the CPU as many as there are cores, shards and rows to feed them."""
+    if device != "cpu":
+        return 1
+    worth = sum(entry.rows for entry in todo) // ROWS_WORTH_A_WORKER
+    return max(1, min(available_cores(), len(todo), worth, MOST_WORKERS))
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use, which a container or `taskset` can make fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with `count` CPU threads inside, as before outside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _step(report: EmbedReport, stage: EmbedStage) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "step": "embed",
+        "space": report.space,
+        "fingerprint": report.fingerprint,
+        "dtype": report.dtype,
+        "device": report.device,
+        "threads": stage.threads,
+        "batch_size": stage.batch_size,
+        "captions": report.embedded,
+        "cut": report.cut,
+        "torch": version("torch"),
+    }
