@@ -70,12 +70,13 @@ class ClipTable:
         """
         chosen = np.asarray(rows)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        rows = chosen.tolist()
         return replace(
             self,
-            paths=tuple(self.paths[row] for row in chosen),
-            names=tuple(self.names[row] for row in chosen),
+            paths=tuple(self.paths[row] for row in rows),
+            names=tuple(self.names[row] for row in rows),
             columns={
-                name: tuple(values[row] for row in chosen) for name, values in self.columns.items()
+                name: tuple(values[row] for row in rows) for name, values in self.columns.items()
             },
             embeddings=None if self.embeddings is None else self.embeddings[chosen],
         )

@@ -1,0 +1,203 @@
+"""An endless stream of training mixtures; item i is a pure function of (seed, i).
+
+Planning is separate from sound: `plan_mixture` says which clips, at what level and by which draws
+the crops are placed; `MixtureDataset` decodes and mixes. So the stream does not depend on how many
+workers or processes make it, in which order, or where a run was resumed. Targets go round: every
+clip is a target once before any is twice.
+
+Letters: T samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cache_store.clips import ClipTable
+from cache_store.errors import AudioError
+from trainer.clip_audio import ClipAudio
+from trainer.config import TrainConfig
+from trainer.held_out import HeldOutMixture, plan_mixtures, render
+from trainer.mixing import Mixture, mix
+from trainer.pairing import Pairing
+from trainer.rounds import Rounds
+
+__all__ = [
+    "HeldOutMixture",
+    "Item",
+    "MixtureDataset",
+    "MixturePlan",
+    "plan_mixture",
+    "plan_mixtures",
+    "render",
+]
+
+_ROUND, _ITEM = 0x7A1, 0x7A2  # purposes, to keep the random streams of one seed apart
+
+
+class Item(TypedDict):
+    """What `MixtureDataset` yields.
+
+    Attributes:
+        mixture: float32 [T].
+        target: float32 [T].
+        clip: The target's row in the table of clips, int64.
+        interferer: The first interferer's row, int64.
+        snr: In dB, float32.
+    """
+
+    mixture: Tensor
+    target: Tensor
+    clip: Tensor
+    interferer: Tensor
+    snr: Tensor
+
+
+@dataclass(frozen=True)
+class MixturePlan:
+    """A mixture before any sound is read.
+
+    Attributes:
+        target: The target's row.
+        interferers: The interferers' rows, at least one.
+        snr_db: The target's level against all interferers, in dB.
+        draws: For the target and each interferer, the two draws that place its crop.
+    """
+
+    target: int
+    interferers: tuple[int, ...]
+    snr_db: float
+    draws: tuple[tuple[float, float], ...]
+
+
+def plan_mixture(
+    index: int,
+    target: int,
+    pairing: Pairing,
+    *,
+    seed: int,
+    snr: tuple[float, float],
+    interferers_max: int,
+) -> MixturePlan:
+    """Plan item `index` of the stream: 1 to `interferers_max` interferers, SNR uniform in dB."""
+    rng = np.random.default_rng([seed, _ITEM, index])
+    interferers = pairing.draw(target, int(rng.integers(1, interferers_max + 1)), rng)
+    snr_db = float(rng.uniform(*snr))
+    draws = rng.random((1 + len(interferers), 2))
+    return MixturePlan(target, interferers, snr_db, tuple((float(u), float(v)) for u, v in draws))
+
+
+class MixtureDataset(Dataset[Item]):
+    """The stream of mixtures as a map-style dataset, for any `DataLoader` (without shuffling).
+
+    Args:
+        clips: The clips, checked by `usable`.
+        audio: Their sound.
+        seconds: Length of a mixture.
+        seed: Of the stream.
+        snr: Lowest and highest SNR, in dB.
+        interferers_max: The most interferers.
+        pairing: Who may interfere with whom; by default as `Pairing(clips)`.
+        length: How many items it claims to have.
+        first: The stream's index of item 0: a run resumed after s steps of B mixtures goes on at
+            `first = s * B`.
+
+    Raises:
+        DataError: If the clips cannot be paired.
+    """
+
+    def __init__(
+        self,
+        clips: ClipTable,
+        audio: ClipAudio,
+        *,
+        seconds: float = 2.0,
+        seed: int = 0,
+        snr: tuple[float, float] = (-5.0, 5.0),
+        interferers_max: int = 1,
+        pairing: Pairing | None = None,
+        length: int = 2**31,
+        first: int = 0,
+    ) -> None:
+        self.clips = clips
+        self.audio = audio
+        self.samples = round(seconds * audio.sample_rate)
+        self.first = first
+        self._length = length
+        self._pairing = pairing or Pairing(clips)
+        self._rounds = Rounds(len(clips), seed, _ROUND)
+        self._settings: dict[str, Any] = {
+            "seed": seed,
+            "snr": snr,
+            "interferers_max": interferers_max,
+        }
+
+    @classmethod
+    def from_config(
+        cls,
+        clips: ClipTable,
+        config: TrainConfig,
+        *,
+        audio: ClipAudio | None = None,
+        first: int = 0,
+    ) -> MixtureDataset:
+        """The stream that a configuration describes, from item `first` on.
+
+        Args:
+            clips: The training clips, with embeddings if these are to keep like from like.
+            config: The run's configuration.
+            audio: Their sound, if it is there already.
+            first: See the class.
+        """
+        return cls(
+            clips,
+            audio or ClipAudio(clips, config.sample_rate),
+            seconds=config.seconds,
+            seed=config.seed,
+            snr=(config.snr_min, config.snr_max),
+            interferers_max=config.interferers_max,
+            pairing=Pairing(clips, config.avoid, config.avoid_quantile),
+            first=first,
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def plan(self, item: int) -> MixturePlan:
+        """What item `item` is made of."""
+        index = self.first + item
+        return plan_mixture(index, self._rounds[index], self._pairing, **self._settings)
+
+    def mixture(self, plan: MixturePlan) -> Mixture:
+        """The sound of a plan.
+
+        Raises:
+            AudioError: If a recording cannot be decoded.
+        """
+        crops = [
+            self.audio.crop(clip, self.audio.place(clip, self.samples, u, v), self.samples)
+            for clip, (u, v) in zip((plan.target, *plan.interferers), plan.draws, strict=True)
+        ]
+        try:
+            return mix(crops[0], np.stack(crops[1:]), plan.snr_db)
+        except AudioError as error:
+            names = ", ".join(self.clips.names[clip] for clip in (plan.target, *plan.interferers))
+            raise AudioError(error.what, where=names) from error
+
+    def __getitem__(self, item: int) -> Item:
+        if not 0 <= item < self._length:
+            raise IndexError(item)
+        plan = self.plan(item)
+        sound = self.mixture(plan)
+        return {
+            "mixture": torch.from_numpy(sound.mixture),
+            "target": torch.from_numpy(sound.target),
+            "clip": torch.tensor(plan.target),
+            "interferer": torch.tensor(plan.interferers[0]),
+            "snr": torch.tensor(plan.snr_db, dtype=torch.float32),
+        }
