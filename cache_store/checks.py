@@ -45,8 +45,8 @@ def check_captions(table: pa.Table) -> None:
             )
 
 
-def check_embeddings(column: pa.ChunkedArray | pa.Array) -> None:
-    """Check that every embedding is finite and of unit norm.
+def check_embeddings(column: pa.ChunkedArray | pa.Array, first_row: int = 0) -> None:
+    """Check that every embedding is finite and of unit norm; `first_row` is for the message.
 
     Raises:
         DataError: Naming the first row that is wrong.
@@ -55,7 +55,10 @@ def check_embeddings(column: pa.ChunkedArray | pa.Array) -> None:
     if fault is not None:
         row, found = fault
         raise DataError(
-            "an embedding is not a unit vector", where=f"row {row}", expected="norm 1", found=found
+            "an embedding is not a unit vector",
+            where=f"row {first_row + row}",
+            expected="norm 1",
+            found=found,
         )
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from cache_store.errors import DamagedError, VersionMismatchError
 from cache_store.files import hash_file
+from cache_store.layout import MANIFEST_FOLDER
 from cache_store.schema import FORMAT
 
-FOLDER = "manifest"
 _NAMED = "named:"
 
 
@@ -151,12 +151,12 @@ class Manifest:
 
 def manifest_path(folder: Path, number: int) -> Path:
     """Return where the manifest of this number lies."""
-    return folder / FOLDER / f"{number:06d}.json"
+    return folder / MANIFEST_FOLDER / f"{number:06d}.json"
 
 
 def manifest_numbers(folder: Path) -> list[int]:
     """Return the numbers of the manifests that are there, ascending."""
-    names = (path.stem for path in (folder / FOLDER).glob("[0-9]*.json"))
+    names = (path.stem for path in (folder / MANIFEST_FOLDER).glob("[0-9]*.json"))
     return sorted(int(name) for name in names if name.isdecimal())
 
 

@@ -27,17 +27,15 @@ def check_footers(folder: Path, manifest: Manifest) -> None:
         (schema.REJECTS, manifest.rejects),
     ):
         for entry in entries:
-            path = check_file(folder, entry)
-            footer = read_footer(path)
-            _check_footer(path, kind, entry, footer)
-            if kind == schema.DATA:
-                _check_space(path, manifest, footer)
+            check_footer(manifest, kind, entry, check_file(folder, entry))
     for index in manifest.indexes:
         for entry in index.files:
             check_file(folder, entry)
 
 
-def _check_footer(path: Path, kind: str, entry: FileEntry, footer: Footer) -> None:
+def check_footer(manifest: Manifest, kind: str, entry: FileEntry, path: Path) -> None:
+    """Check what one Parquet file says of itself; errors as `check_footers`."""
+    footer = read_footer(path)
     version = footer.metadata.get("lqtse.format")
     if version != schema.FORMAT:
         raise VersionMismatchError(
@@ -53,6 +51,8 @@ def _check_footer(path: Path, kind: str, entry: FileEntry, footer: Footer) -> No
             expected=f"{entry.rows} rows of {kind}",
             found=f"{footer.rows} rows of {footer.metadata.get('lqtse.kind')}",
         )
+    if kind == schema.DATA:
+        _check_space(path, manifest, footer)
 
 
 def _check_space(path: Path, manifest: Manifest, footer: Footer) -> None:

@@ -109,16 +109,21 @@ class Retrieval:
             raise UsageError("unknown kind of search", expected=", ".join(KINDS), found=repr(kind))
         if kind != "auto":
             return kind, "asked for"
-        rows, index = self._manifest.rows, self._manifest.index("hnsw")
+        rows = self._manifest.rows
+        fresh = {entry.kind for entry in self._manifest.indexes if self._manifest.is_fresh(entry)}
+        stale = sorted({entry.kind for entry in self._manifest.indexes} - fresh)
+        if rows > AUTO_EXACT_ROWS and device == "cpu" and "hnsw" in fresh:
+            return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+        if stale:
+            return "exact", (
+                f"the index ({', '.join(stale)}) is older than the data and was not used; "
+                f"run lqtse-cache index {self._folder}"
+            )
         if rows <= AUTO_EXACT_ROWS:
-            return "exact", f"{rows:,} captions are few enough"
+            return "exact", f"{rows:,} captions are few enough to search all of them"
         if device != "cpu":
-            return "exact", f"there is a device for it: {device}"
-        if index is None:
-            return "exact", "no HNSW index was built"
-        if not self._manifest.is_fresh(index):
-            return "exact", "the HNSW index is older than the data: run lqtse-cache index"
-        return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+            return "exact", f"{device} searches all {rows:,} captions soon enough"
+        return "exact", f"no HNSW index was built; run lqtse-cache index {self._folder}"
 
     def _load(self, kind: str) -> FaissIndex:
         if kind not in self._faiss:
@@ -139,7 +144,7 @@ class Retrieval:
             # FAISS files carry no checksum, and a flipped bit loads without a word.
             path = check_content(self._folder, entry.files[0])
             self._faiss[kind] = FaissIndex.load(
-                path, as_tensor(self._matrix), self._ids, self._removed
+                path, kind, as_tensor(self._matrix), self._ids, self._removed
             )
         return self._faiss[kind]
 

@@ -27,23 +27,12 @@ from cache_store.errors import (
     DataError,
     LeaseHeldError,
     SpaceMismatchError,
-    UsageError,
     storage_errors,
 )
-from cache_store.files import (
-    DISK,
-    TMP_PREFIX,
-    FileLayer,
-    commit_file,
-    content_name,
-    hash_file,
-    link_file,
-    replace_file,
-    sweep,
-)
+from cache_store.files import DISK, FileLayer, commit_file, link_file, replace_file, sweep
+from cache_store.layout import CARD_NAME, FOLDERS, INDEX_FOLDER, check_folder
 from cache_store.lease import Lease
 from cache_store.manifest import (
-    FOLDER,
     FileEntry,
     Manifest,
     SpaceRecord,
@@ -51,13 +40,8 @@ from cache_store.manifest import (
     manifest_path,
     newest_manifest,
 )
-from cache_store.shards import read_footer, read_table, write_table
-
-INDEX_FOLDER = "index"
-CARD_NAME = "README.md"
-_FOLDERS = (FOLDER, *schema.KINDS, INDEX_FOLDER)
-# What may lie in a folder before its first manifest: other stages begin their work with these.
-_OWN_NAMES = {*_FOLDERS, "report"}
+from cache_store.resume import find_unlisted
+from cache_store.shards import read_table, write_table
 
 
 class CacheWriter:
@@ -134,27 +118,11 @@ class CacheWriter:
     def unlisted_data(self, space: SpaceRecord, dtype: str) -> dict[str, FileEntry]:
         """Return the data files that were committed but never published, by their source.
 
-        Only whole ones of this space and dtype, each hashed again.
+        A run that died between files finds here what it need not embed again. Only whole files of
+        this space and dtype; each was hashed again.
         """
         listed = {entry.path for entry in self.current.data}
-        found: dict[str, FileEntry] = {}
-        for path in sorted((self.path / schema.DATA).glob("*.parquet")):
-            name = f"{schema.DATA}/{path.name}"
-            if name in listed or path.name.startswith(TMP_PREFIX):
-                continue
-            try:
-                footer = read_footer(path)
-                about = schema.embedding_type(footer.schema)
-            except DataError:
-                continue
-            source = footer.metadata.get("lqtse.source", "")
-            right_space = footer.metadata.get("lqtse.fingerprint") == space.fingerprint
-            if source and right_space and about == (space.dim, dtype):
-                digest = hash_file(path)
-                if content_name(digest, ".parquet") == path.name:
-                    size = path.stat().st_size
-                    found[source] = FileEntry(name, digest, size, footer.rows, source)
-        return found
+        return find_unlisted(self.path, listed, space, dtype)
 
     def write_index_file(
         self,
@@ -309,45 +277,20 @@ def open_writer(
         StorageError: If it cannot be written.
     """
     folder = Path(path)
-    _check_folder(folder, create)
+    check_folder(folder, create)
     with storage_errors(folder):
         layer.make_folder(folder)
         lease = Lease(folder)
         lease.acquire()
     try:
         with storage_errors(folder):
-            for name in (".", *_FOLDERS):
+            for name in (".", *FOLDERS):
                 sweep(folder / name, layer)
         writer = CacheWriter(folder, lease, layer)
         writer.write_card()
         yield writer
     finally:
         lease.release()
-
-
-def _check_folder(folder: Path, create: bool) -> None:
-    if not folder.exists():
-        if create:
-            return
-        raise DataError(
-            "no such cache",
-            where=folder,
-            hint=f"Make one: lqtse-cache generate {folder} -n 1000, or lqtse-cache import",
-        )
-    if not folder.is_dir():
-        raise UsageError("a cache is a folder", where=folder, found="a file")
-    with storage_errors(folder):
-        names = [entry.name for entry in folder.iterdir()]
-    foreign = sorted(
-        name for name in names if not name.startswith((".", "ledger.")) and name not in _OWN_NAMES
-    )
-    if FOLDER not in names and foreign:
-        raise UsageError(
-            "the folder holds something else than a cache",
-            where=folder,
-            found=", ".join(foreign[:3]),
-            hint="Name an empty or a new folder",
-        )
 
 
 def _tool_version() -> str:

@@ -1,0 +1,235 @@
+"""Build a cache's indexes: the memory-mapped matrix always, and a FAISS index where it helps.
+
+Both are derived from the data and name the data that they were built from, so that an older one is
+never used for newer rows. Recall of an approximate index is measured against the exact search when
+it is built; with queries of the user's own audio where there are some, since those lie elsewhere
+than captions do and find different cells.
+
+Cost: one pass over the data for the matrix; memory is one data file, and for FAISS its index.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cache_store.checks import find_bad_embedding
+from cache_store.errors import DamagedError, DataError, UsageError
+from cache_store.index.exact import ExactIndex
+from cache_store.index.faiss_index import (
+    HNSW_PARAMS,
+    FaissIndex,
+    build,
+    faiss_installed,
+    kind_of,
+    read_index,
+    writer_of,
+)
+from cache_store.manifest import IndexEntry, Manifest, check_file
+from cache_store.opening import map_matrix
+from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
+from cache_store.shards import read_table, to_matrix
+from cache_store.writer import CacheWriter
+
+BUILD_KINDS = ("auto", "exact", "flat", "hnsw")
+RECALL_K = 10
+_RECALL_QUERIES = 256
+_RECALL_PURPOSE = 0x2EC411
+_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built.
+
+    Attributes:
+        kind: "exact", "flat" or "hnsw".
+        reason: Why that kind.
+        rows: N.
+        dim: D.
+        files: Paths relative to the cache.
+        bytes: Their size together.
+        seconds: How long it took.
+        recall: The share of the exact search's 10 nearest rows that the index finds; None for
+            kinds that are exact by construction.
+        recall_queries: What was asked to measure it: "captions" or "given", "" if not measured.
+    """
+
+    kind: str
+    reason: str
+    rows: int
+    dim: int
+    files: tuple[str, ...]
+    bytes: int
+    seconds: float
+    recall: float | None = None
+    recall_queries: str = ""
+
+
+def build_index(
+    writer: CacheWriter,
+    kind: str = "auto",
+    *,
+    queries: npt.NDArray[np.float32] | None = None,
+) -> BuildReport:
+    """Build an index of the cache's data and publish it.
+
+    Indexes of other kinds stay if they are of the same data; older ones are dropped.
+
+    Args:
+        writer: The cache, open for writing.
+        kind: "exact" (the matrix only), "flat", "hnsw", or "auto".
+        queries: Audio embeddings to measure recall with; by default captions of the cache.
+
+    Shape:
+        queries [B, D].
+
+    Raises:
+        UsageError: For an unknown kind.
+        DataError: If nothing is embedded yet.
+        MissingDependencyError: If the kind needs FAISS and it is not installed.
+        DamagedError: If a data file is damaged.
+        StorageError: If it cannot be written.
+    """
+    begin = time.monotonic()
+    manifest = writer.current
+    if manifest.space is None:
+        raise DataError(
+            "the cache holds no embeddings",
+            where=writer.path,
+            hint=f"Run lqtse-cache embed {writer.path}",
+        )
+    kind, reason = choose_kind(kind, manifest.rows)
+    fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
+    if "exact" not in fresh:
+        fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim)
+    matrix = map_matrix(check_file(writer.path, fresh["exact"].files[0]))
+    if kind != "exact":
+        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries)
+    step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
+    writer.publish(
+        indexes=[fresh[name] for name in BUILD_KINDS if name in fresh],
+        step={**step, **fresh[kind].params},
+    )
+    files = [file for name in {"exact", kind} for file in fresh[name].files]
+    params = fresh[kind].params
+    return BuildReport(
+        kind,
+        reason,
+        manifest.rows,
+        manifest.space.dim,
+        tuple(sorted(file.path for file in files)),
+        sum(file.bytes for file in files),
+        time.monotonic() - begin,
+        params.get("recall_at_10"),
+        params.get("recall_queries", ""),
+    )
+
+
+def choose_kind(kind: str, rows: int) -> tuple[str, str]:
+    """Return the kind to build for so many rows, and why.
+
+    Raises:
+        UsageError: For an unknown kind.
+    """
+    if kind not in BUILD_KINDS:
+        raise UsageError("unknown kind of index", expected=", ".join(BUILD_KINDS), found=repr(kind))
+    if kind != "auto":
+        return kind, "asked for"
+    if rows <= AUTO_EXACT_ROWS:
+        return "exact", f"{rows:,} captions are few enough to search all of them"
+    if not faiss_installed():
+        return "exact", "FAISS is not installed"
+    return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+
+
+def _build_matrix(writer: CacheWriter, manifest: Manifest, dim: int) -> IndexEntry:
+    shape, dtype = (manifest.rows, dim), np.dtype(manifest.dtype)
+
+    def write(path: Path) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        # Not through a memory map: on a full disk that kills the process instead of failing.
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for entry in manifest.data:
+                table = read_table(check_file(writer.path, entry), ["embedding"])
+                file.write(np.ascontiguousarray(to_matrix(table.column("embedding"))).data)
+
+    def check(path: Path) -> None:
+        matrix = map_matrix(path)
+        if (matrix.shape, matrix.dtype) != (shape, dtype) or find_bad_embedding(matrix):
+            raise DamagedError("what was written is not what was read back", where=path)
+
+    file = writer.write_index_file(write, ".npy", manifest.rows, check)
+    return IndexEntry("exact", (file,), manifest.data_hash())
+
+
+def _build_faiss(
+    writer: CacheWriter,
+    manifest: Manifest,
+    kind: str,
+    matrix: np.ndarray[Any, Any],
+    queries: npt.NDArray[np.float32] | None,
+) -> IndexEntry:
+    index = build(kind, matrix.shape[1], _blocks(matrix))
+
+    def check(path: Path) -> None:
+        again = read_index(path)
+        if (kind_of(again), again.ntotal) != (kind, len(matrix)):
+            raise DamagedError("what was written is not what was read back", where=path)
+
+    params: dict[str, Any] = {}
+    if kind == "hnsw":
+        found = FaissIndex(index, kind, as_tensor(matrix))
+        params = {
+            **HNSW_PARAMS,
+            "recall_at_10": _recall(matrix, found, queries),
+            "recall_queries": "captions" if queries is None else "given",
+        }
+    file = writer.write_index_file(writer_of(index), ".faiss", len(matrix), check)
+    return IndexEntry(kind, (file,), manifest.data_hash(), params)
+
+
+def _blocks(matrix: np.ndarray[Any, Any]) -> Iterator[npt.NDArray[np.float32]]:
+    for start in range(0, len(matrix), _BLOCK_ROWS):
+        yield np.asarray(matrix[start : start + _BLOCK_ROWS], dtype=np.float32)
+
+
+def _recall(
+    matrix: np.ndarray[Any, Any],
+    index: FaissIndex,
+    queries: npt.NDArray[np.float32] | None,
+) -> float:
+    """Return the share of the exact nearest rows that the index finds.
+
+    Captions of the cache, drawn at random, ask for their neighbours but not for themselves: each
+    finds itself, and that says nothing.
+    """
+    own = np.empty(0, dtype=np.int64)
+    if queries is None:
+        generator = np.random.default_rng([0, _RECALL_PURPOSE])
+        count = min(_RECALL_QUERIES, len(matrix))
+        own = np.sort(generator.choice(len(matrix), count, replace=False))
+        queries = matrix[own]
+    asked = torch.from_numpy(np.asarray(queries, dtype=np.float32))
+    k = min(RECALL_K + len(own[:1]), len(matrix))
+    exact = ExactIndex(as_tensor(matrix)).search(asked, k)[1].numpy()
+    found = index.search(asked, k)[1].numpy()
+    shares = []
+    for query in range(len(exact)):
+        itself = set(own[query : query + 1].tolist())
+        right = set(exact[query].tolist()) - itself
+        if right:
+            shares.append(len(right & set(found[query].tolist())) / len(right))
+    return float(np.mean(shares)) if shares else 1.0

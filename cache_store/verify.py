@@ -1,0 +1,259 @@
+"""Verify a cache, every byte of it.
+
+Every file that any manifest names is hashed; the newest manifest's files are read as well, and
+their rows checked for what they promise: normal form, ids, uniqueness, finite unit vectors, one
+space, and an index that holds the same vectors as the data. Nothing is changed, and one fault does
+not hide the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache_store import checks, schema
+from cache_store.errors import DamagedError, DataError, LqtseError, MissingDependencyError
+from cache_store.files import TMP_PREFIX
+from cache_store.layout import FOLDERS, MANIFEST_FOLDER
+from cache_store.manifest import (
+    FileEntry,
+    IndexEntry,
+    Manifest,
+    check_content,
+    manifest_numbers,
+    manifest_path,
+    read_manifest,
+)
+from cache_store.opening import check_footer, map_matrix
+from cache_store.shards import iter_batches, read_footer, read_table, to_matrix
+
+_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        path: The file, relative to the cache.
+        what: What is wrong with it.
+        hint: What to do.
+    """
+
+    path: str
+    what: str
+    hint: str = ""
+
+
+@dataclass
+class VerifyReport:
+    """What was looked at and what was found.
+
+    Attributes:
+        files: How many files were read.
+        bytes: How many bytes.
+        rows: How many embedded rows were checked.
+        faults: What is wrong; empty for a whole cache.
+        notes: What is not wrong but worth knowing: files that no manifest names, a stale index.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    rows: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def verify_cache(
+    path: str | Path, progress: Callable[[int], None] = lambda _: None
+) -> VerifyReport:
+    """Read every byte of a cache and report what is wrong.
+
+    Args:
+        path: The cache.
+        progress: Called with the number of bytes of each file that was read.
+
+    Raises:
+        DataError: If there is no cache at `path`.
+    """
+    folder = Path(path)
+    numbers = manifest_numbers(folder)
+    if not numbers:
+        raise DataError(
+            "no cache", where=folder, hint=f"Make one: lqtse-cache generate {folder} -n 1000"
+        )
+    return _Verifier(folder, progress).run(numbers)
+
+
+class _Verifier:
+    def __init__(self, folder: Path, progress: Callable[[int], None]) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.report = VerifyReport()
+        self.damaged: set[str] = set()
+        self.hashed: set[str] = set()
+
+    def run(self, numbers: list[int]) -> VerifyReport:
+        manifests = [self.read(number) for number in reversed(numbers)]
+        named = [entry for manifest in manifests if manifest for entry in manifest.files()]
+        for entry in named:
+            self.hash_once(entry)
+        if manifests[0] is not None:
+            self.check_rows(manifests[0])
+            self.check_indexes(manifests[0])
+        self.note_strangers({entry.path for entry in named})
+        return self.report
+
+    def read(self, number: int) -> Manifest | None:
+        """Read a manifest; None, and a fault, if it is damaged."""
+        place = f"{MANIFEST_FOLDER}/{manifest_path(self.folder, number).name}"
+        self.count(place)
+        with self.noting(place):
+            return read_manifest(self.folder, number)
+        return None  # type: ignore[unreachable]  # `noting` swallows
+
+    @contextmanager
+    def noting(self, place: str) -> Iterator[None]:
+        """Record an error as a fault of the file at `place`, and go on."""
+        try:
+            yield
+        except LqtseError as error:
+            self.damaged.add(place)
+            details = [
+                f"{name} {value}"
+                for name, value in (("expected", error.expected), ("found", error.found))
+                if value is not None
+            ]
+            at = error.where if error.where and not Path(error.where).is_absolute() else None
+            where = f", {at}" if at and place not in at else ""
+            text = error.what + where + (f" ({', '.join(details)})" if details else "")
+            self.report.faults.append(Fault(place, " ".join(text.split()), error.hint or ""))
+
+    def count(self, place: str) -> None:
+        size = (self.folder / place).stat().st_size
+        self.report.files += 1
+        self.report.bytes += size
+        self.progress(size)
+
+    def hash_once(self, entry: FileEntry) -> None:
+        """Hash a file, once for all manifests that name it."""
+        if entry.path in self.hashed:
+            return
+        self.hashed.add(entry.path)
+        with self.noting(entry.path):
+            check_content(self.folder, entry)
+        if (self.folder / entry.path).is_file():
+            self.count(entry.path)
+
+    def check_rows(self, manifest: Manifest) -> None:
+        """Read the newest manifest's tables and check what their rows promise."""
+        for kind, entries in (
+            (schema.CAPTIONS, manifest.captions),
+            (schema.DATA, manifest.data),
+            (schema.REJECTS, manifest.rejects),
+        ):
+            ids: list[np.ndarray[Any, Any]] = []
+            for entry in entries:
+                if entry.path in self.damaged:
+                    continue
+                with self.noting(entry.path):
+                    check_footer(manifest, kind, entry, self.folder / entry.path)
+                    ids.append(self.check_table(kind, entry))
+            self.check_unique(kind, ids)
+        known = {entry.sha256 for entry in manifest.captions}
+        for entry in manifest.data:
+            if entry.source and entry.source not in known:
+                self.report.notes.append(f"{entry.path}: its captions file is no longer listed")
+
+    def check_table(self, kind: str, entry: FileEntry) -> np.ndarray[Any, Any]:
+        """Check one file's rows and return their ids."""
+        path = self.folder / entry.path
+        if kind == schema.REJECTS:
+            read_table(path)
+            return np.empty(0, dtype="S32")
+        names = [name for name in read_footer(path).schema.names if name != "embedding"]
+        texts = read_table(path, names)
+        checks.check_captions(texts)
+        if kind == schema.DATA:
+            start = 0
+            for batch in iter_batches(path, ["embedding"]):
+                checks.check_embeddings(batch.column(0), start)
+                start += batch.num_rows
+            self.report.rows += start
+        return np.array(texts.column("id").to_pylist(), dtype="S32")
+
+    def check_unique(self, kind: str, ids: list[np.ndarray[Any, Any]]) -> None:
+        """Check that no caption is in two files: within one file that was seen before."""
+        if len(ids) < 2:
+            return
+        ordered = np.sort(np.concatenate(ids))
+        twice = int((ordered[1:] == ordered[:-1]).sum())
+        if twice:
+            self.report.faults.append(
+                Fault(kind, f"{twice} captions are in more than one file", "Write a new cache")
+            )
+
+    def check_indexes(self, manifest: Manifest) -> None:
+        """Check that each index that may be used holds the vectors of the data, bit for bit."""
+        whole = not any(entry.path in self.damaged for entry in manifest.data)
+        for index in manifest.indexes:
+            for entry in index.files:
+                if not manifest.is_fresh(index):
+                    note = f"{entry.path}: the {index.kind} index is older than the data"
+                    self.report.notes.append(f"{note}; it is not used until built anew")
+                elif whole and entry.path not in self.damaged:
+                    with self.noting(entry.path):
+                        self.compare(manifest, index, entry)
+
+    def compare(self, manifest: Manifest, index: IndexEntry, entry: FileEntry) -> None:
+        path = self.folder / entry.path
+        try:
+            rows, read = _reader(index.kind, path)
+        except MissingDependencyError as error:
+            self.report.notes.append(f"{entry.path}: not compared with the data; {error.what}")
+            return
+        if rows != manifest.rows:
+            raise DamagedError("an index has other rows", expected=manifest.rows, found=rows)
+        start = 0
+        for data in manifest.data:
+            for batch in iter_batches(self.folder / data.path, ["embedding"], rows=_BLOCK_ROWS):
+                stored = to_matrix(batch.column(0))
+                # In bytes, so that a zero of another sign counts too.
+                if read(start, len(stored), stored.dtype).tobytes() != stored.tobytes():
+                    raise DamagedError(
+                        "an index holds other vectors than the data",
+                        where=f"rows {start} to {start + len(stored) - 1}",
+                        hint=f"Build it anew: lqtse-cache index --kind {index.kind}",
+                    )
+                start += len(stored)
+
+    def note_strangers(self, named: set[str]) -> None:
+        """List files that no manifest names: harmless, and gone after a `compact`."""
+        for name in FOLDERS:
+            for path in sorted((self.folder / name).glob("*")):
+                place = f"{name}/{path.name}"
+                if path.name.startswith(TMP_PREFIX):
+                    self.report.notes.append(f"{place}: left by a writer that died")
+                elif name != MANIFEST_FOLDER and place not in named:
+                    self.report.notes.append(f"{place}: no manifest names it")
+
+
+def _reader(kind: str, path: Path) -> tuple[int, Callable[[int, int, Any], np.ndarray[Any, Any]]]:
+    """Return an index's rows, and a function that reads some of them as they are in the data."""
+    if kind == "exact":
+        matrix = map_matrix(path)
+        return len(matrix), lambda start, count, dtype: matrix[start : start + count]
+    from cache_store.index.faiss_index import read_index, vectors_of
+
+    index = read_index(path)
+    return index.ntotal, lambda start, count, dtype: vectors_of(index, start, count).astype(dtype)
