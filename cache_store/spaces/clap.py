@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRAINED_TEXT_LIMIT = 77  # tokens: CLAP was trained on no more, though its tokenizer allows 512
-SPARE_ROWS = 127  # of the word embedding: some models round its rows up for speed
+ROUNDED_TO = 64  # rows of the word embedding, in models that round them up for speed
 AUDIO_BATCH = {"cpu": 4, "cuda": 32}  # windows
 TEXT_BATCH = {"cpu": 64, "cuda": 512}
 # The tokenizer's identity is what it does, not how a version writes it to disk: its vocabulary,
@@ -84,7 +84,8 @@ class ClapSpace:
         self.sample_rate = mel.sample_rate
         # RoBERTa counts positions from the padding id + 1.
         positions = text.max_position_embeddings - (text.pad_token_id or 0) - 1
-        self.text_limit = int(min(TRAINED_TEXT_LIMIT, tokenizer.model_max_length, positions))
+        self._limit = int(min(TRAINED_TEXT_LIMIT, tokenizer.model_max_length, positions))
+        self.text_limit: int | None = self._limit
         self.device = device
         self.text_batch = batch_size or TEXT_BATCH.get(kind, TEXT_BATCH["cpu"])
         self.audio_batch = min(self.text_batch, AUDIO_BATCH.get(kind, AUDIO_BATCH["cpu"]))
@@ -96,7 +97,7 @@ class ClapSpace:
             _weights(model),
             {
                 "mel": mel.as_dict(),
-                "text_limit": self.text_limit,
+                "text_limit": self._limit,
                 "tokenizer": _tokenizer_hash(tokenizer),
             },
         )
@@ -181,12 +182,12 @@ class ClapSpace:
 
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Whether the model would cut each text at `text_limit`. Shape: `[n]`."""
-        return self.count_tokens(texts) > self.text_limit
+        return self.count_tokens(texts) > self._limit
 
     def _tokenize(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
         arguments: dict[str, Any] = {"truncation": False}
         if cut:
-            arguments = {"truncation": True, "max_length": self.text_limit}
+            arguments = {"truncation": True, "max_length": self._limit}
         # `verbose=False`: the tokenizer's own warning names its limit of 512, which is not ours.
         encoded = self._tokenizer(
             list(texts), padding=False, return_attention_mask=False, verbose=False, **arguments
@@ -248,7 +249,8 @@ def _tokenizer_hash(tokenizer: Any) -> str:
 def _check_tokenizer(name: str, tokenizer: Any, text: Any) -> None:
     # Offline, transformers may answer a missing tokenizer with one of five tokens and no error.
     size, rows = len(tokenizer), int(text.vocab_size)
-    if not rows - SPARE_ROWS <= size <= rows:
+    rounded = rows % ROUNDED_TO == 0 and 0 <= rows - size < 2 * ROUNDED_TO
+    if size != rows and not rounded:
         raise DataError(
             "the tokenizer is not the model's",
             where=name,

@@ -167,6 +167,8 @@ def _configuration(state: Mapping[str, Tensor]) -> dict[str, Any]:
         for layer in range(4)
     ]
     words, width = state["text_branch.embeddings.word_embeddings.weight"].shape
+    if width % ROBERTA_HEAD:
+        raise ValueError(f"a text tower of width {width}")
     inner = state["text_branch.encoder.layer.0.intermediate.dense.weight"].shape[0]
     fc1 = state["audio_branch.layers.0.blocks.0.mlp.fc1.weight"].shape[0]
     return {
