@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache_store.errors import EmptyInputError, MismatchError
 from pipeline.embed_stage import EmbedStage, ShardResult, embed_shard
-from pipeline.engines import Tick, map_shards
+from pipeline.engines import map_shards
+from pipeline.progress import Progress, Tick, quiet
 from pipeline.spaces import choose_spec, load_matching
 
 if TYPE_CHECKING:
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_DTYPE = "float16"  # half the disk; the rounding moves a cosine by less than 1e-3
 MOST_WORKERS = 4  # chosen unasked: each holds a whole model
 ROWS_WORTH_A_WORKER = 4096  # below, starting a process takes longer than it saves
-
-Progress = Callable[[int], AbstractContextManager[Tick]]
-"""Given the number of rows to do, opens a context whose value is told of rows as they finish."""
-
-
-def quiet(total: int) -> AbstractContextManager[Tick]:
-    """Progress that shows nothing."""
-    return nullcontext(lambda rows: None)
 
 
 @dataclass(frozen=True)

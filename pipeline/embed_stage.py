@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engines import Tick
+from pipeline.progress import Tick
 
 if TYPE_CHECKING:
     import numpy as np

@@ -33,7 +33,8 @@ def choose_space(source: Path, first: Block, space_name: str | None) -> SpaceRec
         space_name: What the user says that made them.
 
     Raises:
-        UsageError: Nobody says which model it was, or file and user disagree.
+        UsageError: Nobody says which model it was.
+        SpaceMismatchError: The file and the user disagree.
     """
     from cache_store.manifest import SpaceRecord, named_space
 
@@ -43,7 +44,7 @@ def choose_space(source: Path, first: Block, space_name: str | None) -> SpaceRec
         return None
     declared, fingerprint = declared_space(source)
     if declared and space_name and declared != space_name:
-        raise UsageError(
+        raise SpaceMismatchError(
             "the file names another space than --space-name",
             where=source,
             expected=space_name,

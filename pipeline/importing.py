@@ -24,7 +24,7 @@ from pipeline.caption_files import Block, read_blocks
 from pipeline.import_embeddings import Target, choose_space, choose_target, unit_rows
 
 if TYPE_CHECKING:
-    from cache_store.manifest import FileEntry
+    from cache_store.manifest import FileEntry, Manifest
     from cache_store.writer import CacheWriter
 
 SHARD_ROWS = 16_384  # what is lost at most when an embedding run is killed, a worker
@@ -49,6 +49,7 @@ class ImportReport:
         space: The name of the embeddings' space, None without embeddings.
         dtype: How the embeddings are stored, None without embeddings.
         total: Captions in the cache afterwards.
+        waiting: Those of them that are not embedded.
     """
 
     read: int
@@ -62,6 +63,7 @@ class ImportReport:
     space: str | None
     dtype: str | None
     total: int
+    waiting: int
 
 
 def import_captions(
@@ -239,6 +241,7 @@ class _Import:
             space=self.target.space.name if self.target else None,
             dtype=self.target.dtype if self.target else None,
             total=len(self.known) + self.counts["added"],
+            waiting=unembedded_rows(self.writer.current),
         )
 
     def _nothing(self, where: str | None) -> EmptyInputError:
@@ -272,6 +275,12 @@ class _Import:
             step["space"] = self.target.space.name
             changes["data"] = (*old.data, *self.files)
         self.writer.publish(step=step, rejects=(*old.rejects, *self.rejects), **changes)
+
+
+def unembedded_rows(manifest: Manifest) -> int:
+    """Captions that no data shard was made from."""
+    done = {entry.source for entry in manifest.data}
+    return sum(entry.rows for entry in manifest.captions if entry.sha256 not in done)
 
 
 def _known_ids(writer: CacheWriter) -> set[bytes]:

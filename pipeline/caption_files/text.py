@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from cache_store.clips.text import typed
 from cache_store.errors import DataError
 from pipeline.caption_files.block import Block, blocks_of, no_column
 
@@ -100,13 +101,22 @@ def delimited(delimiter: str) -> Callable[[Path, str], Iterator[Block]]:
                     return
                 if column not in header:
                     raise no_column(path, column, header)
-                yield from blocks_of(header, _checked_rows(path, reader, len(header)))
+                for block in blocks_of(header, _checked_rows(path, reader, len(header))):
+                    yield Block(block.first, _typed(block, column))
             except csv.Error as error:
                 raise DataError(
                     "a line is not CSV", where=f"{path}, line {reader.line_num}", found=str(error)
                 ) from error
 
     return read
+
+
+def _typed(block: Block, column: str) -> dict[str, list[Any]]:
+    """Numbers for the columns that hold numbers, so that `fold != 4` means what it says."""
+    return {
+        name: cells if name == column else typed(name, cells)
+        for name, cells in block.columns.items()
+    }
 
 
 def _checked_rows(path: Path, reader: Any, width: int) -> Iterator[Sequence[object]]:

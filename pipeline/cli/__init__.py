@@ -64,7 +64,9 @@ def _options(
 
 
 # In the order in which a user meets them.
-for _name in "generate import_ embed index search join show stats verify doctor demo".split():
+for _name in (  # noqa: SIM905
+    "generate import_ embed index search join show stats verify doctor sounds demo".split()
+):
     if importlib.util.find_spec(f"pipeline.cli.{_name}") is not None:
         importlib.import_module(f"pipeline.cli.{_name}").register(app)
 

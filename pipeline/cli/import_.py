@@ -101,14 +101,15 @@ def _tell(cache: Path, captions: Path, report: ImportReport, as_json: bool) -> N
         "captions added": report.added,
         "already there": report.known,
         "duplicates in the file": report.duplicates,
-        "left out by --where": report.filtered,
+        "filtered out": report.filtered,
         "refused": report.rejected,
         "files written": report.shards,
         "captions in the cache": report.total,
+        "not embedded yet": report.waiting,
     }
     if report.space is not None:
         facts |= {"space": report.space, "dtype": report.dtype}
-    following = "embed" if report.space is None else "index"
+    following = "embed" if report.waiting else "index"
     console.summarise(
         facts,
         as_json=as_json,

@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
 def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     """Check every byte of a cache.
 
-    Hashes, page checksums, embeddings, ids, indexes. Changes nothing, and ends with code 3 if there is a fault, each on a line of its own.
+    Hashes, page checksums, embeddings, ids, indexes. Changes nothing, and ends with code 3 if
+    there is a fault, each on a line of its own.
 
     \b
     Examples:
@@ -28,19 +29,24 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     """
     from cache_store.verify import verify_cache
 
-    report = verify_cache(cache)
-    facts = {
-        "files checked": report.files,
-        "bytes checked": report.bytes,
-        "faults": len(report.faults),
+    with console.progress("verify", None, "files") as advance:
+        report = verify_cache(cache, lambda _: advance())
+    facts: dict[str, object] = {
+        "files read": report.files,
+        "bytes read": report.bytes,
+        "embedded rows checked": report.rows,
     }
     if as_json:
-        facts["faults"] = [asdict(fault) for fault in report.faults]
+        facts |= {"faults": [asdict(fault) for fault in report.faults], "notes": report.notes}
     else:
+        for note in report.notes:
+            console.note(f"note: {note}")
         for fault in report.faults:
-            console.say(f"fault: {fault.path}: {fault.what}. {fault.hint}")
+            hint = f". {fault.hint}" if fault.hint else ""
+            console.say(f"fault: {fault.path}: {fault.what}{hint}")
+        facts["faults"] = len(report.faults)
     console.summarise(
-        facts, as_json=as_json, title=f"{cache} is {'damaged' if report.faults else 'whole'}"
+        facts, as_json=as_json, title=f"{cache} is {'whole' if report.whole else 'damaged'}"
     )
-    if report.faults:
+    if not report.whole:
         raise typer.Exit(EXIT_DATA)

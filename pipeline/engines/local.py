@@ -17,14 +17,12 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 from cache_store.errors import LqtseError, UsageError
+from pipeline.progress import Tick
 
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 Shard_contra = TypeVar("Shard_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
-
-Tick = Callable[[int], None]
-"""Called with the number of rows just finished."""
 
 
 class Stage(Protocol[Shard_contra, Result_co]):

@@ -1,0 +1,86 @@
+"""`lqtse-cache index`: what makes searching a cache fast."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cache_store import console
+from pipeline.cli.options import AsJson, CacheFolder, Device, command_line
+
+
+class Kind(str, Enum):
+    """How to search."""
+
+    auto = "auto"
+    exact = "exact"
+    flat = "flat"
+    hnsw = "hnsw"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("index")(command)
+
+
+def command(
+    cache: CacheFolder,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="exact: a memory-mapped matrix, searched whole. flat: the same by FAISS. "
+            "hnsw: a graph, for millions. auto: what suits the cache."
+        ),
+    ] = Kind.auto,
+    queries: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="CLIPS.parquet",
+            help="Measure recall with these clips' stored audio embeddings.",
+            show_default="captions of the cache",
+        ),
+    ] = None,
+    space_name: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="Which model made the queries' embeddings, where the file does not say it.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Build an index, so that searching is fast.
+
+    Build it again after the cache has grown: an older index is never used.
+
+    \b
+    Examples:
+      lqtse-cache index my-cache
+      lqtse-cache index my-cache --kind hnsw --queries clips.parquet
+    """
+    from pipeline.indexing import index_cache
+
+    report = index_cache(
+        cache, kind=kind.value, queries=queries, space_name=space_name, device=device
+    )
+    facts: dict[str, object] = {
+        "kind": report.kind,
+        "why": report.reason,
+        "captions": report.rows,
+        "dimensions": report.dim,
+        "bytes": report.bytes,
+        "seconds": round(report.seconds, 2),
+    }
+    if report.recall is not None:
+        facts |= {"recall at 10": round(report.recall, 4), "measured with": report.recall_queries}
+    console.summarise(
+        facts,
+        as_json=as_json,
+        next_command=command_line("search", cache, "a dog barking"),
+        title=f"indexed {cache}",
+    )

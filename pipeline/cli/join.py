@@ -1,0 +1,116 @@
+"""`lqtse-cache join`: each recording's nearest captions, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cache_store import console
+from pipeline.cli.options import (
+    AsJson,
+    CacheFolder,
+    Device,
+    Neighbours,
+    SpaceSpec,
+    progress,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("join")(command)
+
+
+def command(
+    cache: CacheFolder,
+    audio: Annotated[
+        Path,
+        typer.Argument(
+            metavar="AUDIO",
+            help="A folder of recordings, or a manifest (.csv, .tsv, .jsonl, .parquet, AudioSep's "
+            ".json).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="CLIPS.parquet", help="What to write.", show_default=False
+        ),
+    ],
+    k: Neighbours = 8,
+    space: SpaceSpec = None,
+    space_name: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="Which model made the manifest's embeddings, where it does not say it.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="EXPR",
+            help='Take only clips for which this holds: "fold != 4".',
+            show_default=False,
+        ),
+    ] = None,
+    label_from_folder: Annotated[
+        bool, typer.Option("--label-from-folder", help="A clip's label is its folder's name.")
+    ] = False,
+    device: Device = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="B", help="Windows of audio embedded at a time.")
+    ] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Store each recording's nearest captions.
+
+    The file holds each usable clip's neighbours and its audio embedding; every command takes it as
+    AUDIO. Clips that cannot be used are named in CLIPS.rejects.csv, with the reason.
+
+    \b
+    Examples:
+      lqtse-cache join my-cache recordings/ -o clips.parquet
+      lqtse-cache join my-cache clips.csv -o train.parquet -k 16 --where "fold != 4"
+    """
+    from pipeline.join import join_clips
+
+    report = join_clips(
+        cache,
+        audio,
+        output,
+        k=k,
+        space=space,
+        space_name=space_name,
+        where=where,
+        label_from_folder=label_from_folder,
+        device=device,
+        batch=batch_size,
+        progress=progress("join", "clips"),
+    )
+    if report.rejected:
+        console.warn(f"{report.rejected:,} clips cannot be used; see {report.rejects_file}")
+    caption, clips = report.busiest
+    console.summarise(
+        {
+            "clips": report.clips,
+            "rejected": report.rejected,
+            "captions": report.captions,
+            "neighbours a clip": report.k,
+            "space": report.space,
+            "audio embeddings": "stored ones" if report.stored else "computed",
+            "search": report.kind,
+            "mean score of the nearest": round(report.best_score, 4),
+            "captions nearest to a clip": report.nearest,
+            "the busiest of them": f"{caption!r}, nearest to {clips:,} clips",
+            "modality gap": round(report.gap, 4),
+            "file": str(output),
+        },
+        as_json=as_json,
+        next_command=f"lqtse train --cache {cache} --audio {output} --out run --strategy top1",
+        title=f"joined {audio} with {cache}",
+    )

@@ -1,0 +1,151 @@
+"""The file that `join` writes: a Parquet manifest of clips with their nearest captions.
+
+Columns: `path` (relative to the file), what the source said of the clip, `embedding` (float32 [D]),
+`neighbour_ids`, `neighbour_rows` and `neighbour_scores` (K values each, best first). The metadata
+name the space and the data that the neighbours are rows of.
+
+Letters: n clips, D embedding size, K neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache_store.errors import DamagedError, UsageError, storage_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from cache_store.cache import Cache, Hits
+    from cache_store.clips import ClipTable
+
+    Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+KIND = "clips"
+NEIGHBOUR_COLUMNS = ("neighbour_ids", "neighbour_rows", "neighbour_scores")
+
+
+def check_output(output: Path, audio: Path) -> None:
+    """Make sure that the output can be written, and that nothing of the user's is replaced.
+
+    Raises:
+        UsageError: The output is no Parquet file, has no folder, or is a file of somebody else's.
+        StorageError: Its folder cannot be written to.
+    """
+    if output.suffix.lower() != ".parquet":
+        raise UsageError("the output is a Parquet file", where=output, expected="FILE.parquet")
+    if not output.parent.is_dir():
+        raise UsageError("no such folder for the output", where=output.parent)
+    if output.exists() and (not output.is_file() or _kind(output) != KIND):
+        raise UsageError(
+            "the output exists and was not written by this command",
+            where=output,
+            hint="Name another file: it would be lost",
+        )
+    if output.exists() and audio.exists() and output.samefile(audio):
+        raise UsageError("the output is the input", where=output, hint="Name another file")
+    probe = output.with_name(f".tmp-{uuid.uuid4().hex}")
+    with storage_errors(output):
+        probe.touch()
+        probe.unlink()
+
+
+def _kind(path: Path) -> str | None:
+    from cache_store.shards import read_footer
+
+    try:
+        return read_footer(path).metadata.get("lqtse.kind")
+    except DamagedError:
+        return None
+
+
+def clips_table(output: Path, table: ClipTable, vectors: Vectors, hits: Hits) -> pa.Table:
+    """The clips, their embeddings and their neighbours as one table.
+
+    Args:
+        output: Where it will lie, which the paths are relative to.
+        table: The clips.
+        vectors: Their audio embeddings.
+        hits: Their nearest captions.
+
+    Shape:
+        vectors [n, D], hits [n, K].
+    """
+    import pyarrow as pa
+
+    from cache_store.shards import from_matrix
+
+    k = hits.rows.shape[1]
+    columns: dict[str, Any] = {"path": [_relative(path, output.parent) for path in table.paths]}
+    for name, values in table.columns.items():
+        if name not in (*NEIGHBOUR_COLUMNS, "path", "embedding"):
+            columns[name] = _column(list(values))
+    columns["embedding"] = from_matrix(vectors)
+    found = (pa.array(hits.ids.reshape(-1).tolist()), hits.rows, hits.scores)
+    for name, values in zip(NEIGHBOUR_COLUMNS, found, strict=True):
+        flat = values if isinstance(values, pa.Array) else pa.array(values.reshape(-1))
+        columns[name] = pa.FixedSizeListArray.from_arrays(flat, k)
+    return pa.table(columns)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """The path as a manifest in `folder` writes it; absolute where no relative one exists."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
+    with suppress(ValueError):  # another drive
+        return Path(os.path.relpath(absolute, folder.resolve())).as_posix()
+    return absolute.as_posix()
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """A column of the source's; values of mixed kinds, which Parquet cannot hold, as JSON."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([value if value is None else json.dumps(value) for value in values])
+
+
+def metadata_of(store: Cache, hits: Hits, k: int) -> dict[str, str]:
+    """What the file says of itself: which space, which data, how it was searched."""
+    return {
+        "lqtse.format": "1",
+        "lqtse.kind": KIND,
+        "lqtse.space": store.space.name,
+        "lqtse.fingerprint": store.space.fingerprint,
+        # Neighbours' rows mean something in this very data only.
+        "lqtse.data_hash": store.manifest.data_hash(),
+        "lqtse.manifest": str(store.manifest.number),
+        "lqtse.captions": str(len(store)),
+        "lqtse.k": str(k),
+        "lqtse.search": hits.kind,
+    }
+
+
+def write_clips(path: Path, table: pa.Table, metadata: dict[str, str]) -> None:
+    """Write the table so that the file is there whole or not at all."""
+    from cache_store.files import DISK, TMP_PREFIX
+    from cache_store.shards import write_table
+
+    tmp = path.with_name(f"{TMP_PREFIX}{uuid.uuid4().hex}.parquet")
+    with storage_errors(path):
+        try:
+            DISK.write(
+                tmp, lambda place: write_table(place, table.replace_schema_metadata(metadata))
+            )
+            DISK.sync_file(tmp)
+            DISK.rename(tmp, path)
+            DISK.sync_folder(path.parent)
+        finally:
+            tmp.unlink(missing_ok=True)
+
+
+def rejects_path(output: Path) -> Path:
+    """Where the clips that could not be used are named."""
+    return output.with_suffix(".rejects.csv")
