@@ -1,0 +1,329 @@
+"""Captions from a language model into a cache.
+
+The plan says what to ask; `llm.dispatch` brings the answers, in plan order; `harvest` judges them
+in that order. So which captions a cache holds follows from the plan and the answers alone, never
+from which answer came first, how many were in flight, or how often the run was stopped.
+
+Where a plan stands is in the manifest, so a cache that grows pays only for what is new. A cache may
+hold several plans (other seeds, models or concepts), each continued by its own command; since a
+second plan that was started by mistake costs money, it has to be asked for (`append`). When a run
+fails, what was accepted is published, what was answered is in the ledger, and the same command goes
+on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cache_store.errors import ChangedPlanError, DataError, LqtseError, UsageError
+from pipeline.harvest import SHARD_ROWS, Harvest, plan_key, plans_of
+from pipeline.ledger import Ledger, open_ledger
+from pipeline.llm.dispatch import Dispatcher
+from pipeline.llm.prices import Budget, Price
+from pipeline.panel import Progress
+
+if TYPE_CHECKING:
+    from cache_store.manifest import Manifest
+    from cache_store.writer import CacheWriter
+    from pipeline.llm.base import Backend
+    from pipeline.llm.retry import Retrier
+    from prompts.plan import Plan
+
+Outcome = Literal["done", "already there", "stopped", "budget spent"]
+
+# A plan has come to its end when this many requests in a row brought too little.
+LOOK_BACK = 200
+REQUESTS_PER_CAPTION = 20.0
+
+_FIRST_YIELD = 0.5  # captions kept per caption asked for, before anything is known
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a run may ask for.
+
+    Attributes:
+        concurrency: Requests in flight at most.
+        requests_per_caption: The run ends when, over the last 200 requests, it took more than this
+            many for a caption that could be kept.
+        price: What the model costs, None if that is not known.
+        max_usd: What the whole cache may cost, earlier runs included; needs a price.
+        shard_rows: Captions a file, at most.
+
+    Raises:
+        UsageError: If `max_usd` is given without a price.
+    """
+
+    concurrency: int = 8
+    requests_per_caption: float = REQUESTS_PER_CAPTION
+    price: Price | None = None
+    max_usd: float | None = None
+    shard_rows: int = SHARD_ROWS
+
+    def __post_init__(self) -> None:
+        if self.max_usd is not None and self.price is None:
+            raise UsageError(
+                "a budget needs prices", hint="Give --prices FILE.json with the model's prices"
+            )
+
+
+@dataclass
+class Report:
+    """What a run did.
+
+    Attributes:
+        outcome: How it ended; anything else raises.
+        kept: Captions kept by this run.
+        plan_total: Captions that this plan has in the cache.
+        cache_total: Captions in the cache.
+        rejected: Captions refused by this run, by reason.
+        progress: Requests, tokens, cost and time of this run.
+    """
+
+    outcome: Outcome
+    kept: int
+    plan_total: int
+    cache_total: int
+    rejected: dict[str, int]
+    progress: Progress = field(repr=False)
+
+
+def generate(
+    cache: str | Path,
+    plan: Plan,
+    backend: Backend,
+    n: int,
+    *,
+    limits: Limits | None = None,
+    append: bool = False,
+    retrier: Retrier | None = None,
+    progress: Progress | None = None,
+    changed: Callable[[], None] = lambda: None,
+) -> Report:
+    """Let `backend` write captions until `plan` has `n` of them in the cache.
+
+    Ctrl-C (or SIGTERM) stops it: nothing more is sent, what is in flight gets a moment to arrive,
+    and what was accepted is published; a second one stops at once.
+
+    Args:
+        cache: The cache's folder, made if it is not there.
+        plan: What is asked, in which order; its model is the backend's.
+        backend: Who answers; closed at the end.
+        n: Captions that the plan shall have in the end, earlier runs included.
+        limits: How much may be asked for.
+        append: Begin this plan although the cache has another.
+        retrier: How failed attempts are made again.
+        progress: Kept up to date, for whoever shows it.
+        changed: Called whenever `progress` changed.
+
+    Raises:
+        ChangedPlanError: If the cache has another plan, and `append` is not given.
+        DataError: If too few answers can be used.
+        RemoteError: What the backend says for good.
+        StorageError: If the disk is full or the folder cannot be written.
+        LeaseHeldError: If another process writes to the cache.
+    """
+    from cache_store.writer import open_writer
+
+    limits = limits or Limits()
+    progress = progress or Progress()
+    with open_writer(cache) as writer:
+        _check_plan(writer.manifest, plan, cache, append)
+        with open_ledger(writer.path) as ledger:
+            run = _Run(writer, ledger, plan, backend, n, limits, retrier, progress, changed)
+            try:
+                return asyncio.run(run.go())
+            except asyncio.CancelledError:  # the second Ctrl-C
+                raise KeyboardInterrupt from None
+
+
+def _check_plan(manifest: Manifest | None, plan: Plan, cache: str | Path, append: bool) -> None:
+    plans = plans_of(manifest)
+    if append or not plans or plan_key(plan) in plans:
+        return
+    last = list(plans.values())[-1]["config"]
+    now = plan.config()
+    names = [name for name in now if now[name] != last.get(name)]
+    raise ChangedPlanError(
+        "the captions of this cache were asked for with other settings",
+        where=cache,
+        expected=", ".join(f"{name} {_said(last.get(name))}" for name in names),
+        found=", ".join(f"{name} {_said(now[name])}" for name in names),
+        hint="Use the same settings to go on, --append to add captions with the new ones, "
+        "or another cache",
+    )
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return f"of {value.get('concepts')} concepts ({str(value.get('hash'))[:8]})"
+    return "none" if value is None else str(value)
+
+
+class _Run:
+    """One run of `generate`."""
+
+    def __init__(
+        self,
+        writer: CacheWriter,
+        ledger: Ledger,
+        plan: Plan,
+        backend: Backend,
+        n: int,
+        limits: Limits,
+        retrier: Retrier | None,
+        progress: Progress,
+        changed: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._backend = backend
+        self._n = n
+        self._limits = limits
+        self._progress = progress
+        self._changed = changed
+        self._count = plan.count
+        self._harvest = Harvest(writer, plan, backend.describe, shard_rows=limits.shard_rows)
+        self._recent: deque[int] = deque(maxlen=LOOK_BACK)
+        self._judged = 0
+        self._dispatcher = Dispatcher(
+            plan.request,
+            backend,
+            ledger,
+            retrier=retrier,
+            budget=Budget(limits.price, limits.max_usd, ledger.totals().usd),
+            concurrency=limits.concurrency,
+        )
+        progress.wanted, progress.before = n, self._harvest.standing.kept
+        progress.traffic = self._dispatcher.traffic
+        progress.rejected = self._harvest.rejected
+        progress.priced = limits.price is not None
+
+    async def go(self) -> Report:
+        """Run to the end."""
+        self._progress.begin()
+        try:
+            if self._missing <= 0:
+                return self._report("already there")
+            with _stops(self._stop):
+                return await self._gather()
+        finally:
+            await self._backend.aclose()
+
+    async def _gather(self) -> Report:
+        first = self._harvest.standing.request
+        try:
+            async with aclosing(self._dispatcher.stream(first, self._ahead)) as answers:
+                async for answered in answers:
+                    self._recent.append(self._harvest.take(answered, self._n))
+                    self._judged += 1
+                    self._progress.kept = self._harvest.kept
+                    self._changed()
+                    if self._missing == 0:
+                        break
+                    self._check_yield()
+                    if self._harvest.full:
+                        self._publish()
+        except LqtseError:
+            self._publish()
+            raise
+        self._publish()
+        if self._missing == 0:
+            return self._report("done")
+        return self._report("budget spent" if self._dispatcher.end == "budget" else "stopped")
+
+    @property
+    def _missing(self) -> int:
+        return self._n - self._harvest.standing.kept
+
+    def _ahead(self) -> int:
+        """Requests that what is missing will take, at the yield so far."""
+        prior = 4.0  # requests' worth of belief in the first guess
+        kept = self._harvest.kept + prior * _FIRST_YIELD * self._count
+        per_request = kept / (self._judged + prior)
+        return math.ceil(self._missing / max(per_request, 1e-3))
+
+    def _check_yield(self) -> None:
+        full = len(self._recent) == LOOK_BACK
+        if not full or sum(self._recent) * self._limits.requests_per_caption >= LOOK_BACK:
+            return
+        reasons = self._harvest.rejected.most_common(3)
+        raise DataError(
+            f"too few answers can be used: the last {LOOK_BACK} requests gave "
+            f"{sum(self._recent)} captions",
+            where=self._writer.path,
+            expected=f"at least {LOOK_BACK / self._limits.requests_per_caption:.0f}",
+            found=", ".join(f"{count} times {name}" for name, count in reasons),
+            hint=f"{self._harvest.standing.kept:,} captions are kept; "
+            "more concepts (--concepts) or a better model give more",
+        )
+
+    def _publish(self) -> None:
+        traffic = self._progress.traffic
+        counts: dict[str, Any] = {
+            "requests": traffic.asked,
+            "replayed": traffic.replayed,
+            "attempts_failed": traffic.retries,
+            "prompt_tokens": traffic.prompt_tokens,
+            "completion_tokens": traffic.completion_tokens,
+            "seconds": round(self._progress.seconds, 1),
+        }
+        if self._progress.priced:
+            counts["usd"] = round(traffic.usd, 6)
+        self._harvest.publish(counts)
+
+    def _stop(self) -> None:
+        self._progress.stopping = True
+        self._dispatcher.stop()
+
+    def _report(self, outcome: Outcome) -> Report:
+        current = self._writer.current
+        imported = sum(entry.rows for entry in current.data if not entry.source)
+        return Report(
+            outcome=outcome,
+            kept=self._harvest.kept,
+            plan_total=self._harvest.standing.kept,
+            cache_total=sum(entry.rows for entry in current.captions) + imported,
+            rejected=dict(self._harvest.rejected.most_common()),
+            progress=self._progress,
+        )
+
+
+@contextmanager
+def _stops(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first SIGINT or SIGTERM; cancel the running task at the second.
+
+    Does nothing outside of the main thread and on systems without such handlers.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    asked = 0
+
+    def handle() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            stop()
+        elif task is not None:
+            task.cancel()
+
+    previous = [signal.getsignal(number) for number in signals]
+    try:
+        for number in signals:
+            loop.add_signal_handler(number, handle)
+    except (NotImplementedError, RuntimeError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, previous, strict=True):
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

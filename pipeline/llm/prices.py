@@ -1,0 +1,131 @@
+"""What tokens cost, and when a budget is spent.
+
+Prices come from the user, in USD per million tokens: lists of ours would be out of date on the day
+they ship. A budget is kept on the safe side: before a request is sent, its largest possible cost
+is set aside, and what was in flight when a process died counts as spent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache_store.errors import ConfigError, UsageError
+from prompts.request import Request
+
+PER = 1_000_000  # tokens a price is for
+BYTES_PER_TOKEN = 3  # English text has 4 to 5; fewer bytes a token means a larger, safer estimate
+MESSAGE_TOKENS = 8  # what a chat format adds around one message
+
+EXAMPLE = '{"gpt-4o-mini": {"input": 0.15, "output": 0.60}}'
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one model costs, in USD per million tokens read and written."""
+
+    input: float
+    output: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The cost of one answer, in USD."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / PER
+
+
+def read_price(path: Path, model: str) -> Price:
+    """Read the price of `model` from a JSON file, `{model: {"input": x, "output": y}}`.
+
+    Raises:
+        UsageError: If the file cannot be read or does not name the model.
+        ConfigError: If a price is not a number of at least 0.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError("cannot read the prices", where=path, found=error.strerror) from None
+    except ValueError:
+        raise UsageError(
+            "the prices are not JSON in UTF-8", where=path, expected=f"for example {EXAMPLE}"
+        ) from None
+    if not isinstance(table, Mapping) or model not in table:
+        known = ", ".join(map(str, table)) if isinstance(table, Mapping) else "no table"
+        raise UsageError("no price for this model", where=path, expected=model, found=known)
+    return _price(table[model], model, path)
+
+
+def _price(entry: Any, model: str, path: Path) -> Price:
+    values = entry if isinstance(entry, Mapping) else {}
+    faults = [
+        f"{model}.{name} must be a number of at least 0, got {values.get(name)!r}"
+        for name in ("input", "output")
+        if not _is_amount(values.get(name))
+    ]
+    if faults:
+        raise ConfigError(faults, where=path)
+    return Price(float(values["input"]), float(values["output"]))
+
+
+def _is_amount(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
+
+
+def prompt_tokens_at_most(request: Request) -> int:
+    """An estimate on the high side of the tokens that `request` makes a model read."""
+    longest = max(
+        sum(len(str(message["content"]).encode()) for message in request.messages),
+        len(request.prompt.encode()),
+    )
+    schema = len(json.dumps(request.schema)) if request.schema else 0
+    overhead = MESSAGE_TOKENS * (len(request.messages) + 1)
+    return math.ceil((longest + schema) / BYTES_PER_TOKEN) + overhead
+
+
+class Budget:
+    """Money that may be spent on one cache.
+
+    Args:
+        price: The model's price, None if it is not known (then nothing can be counted).
+        limit: USD that may be spent in all, None for no limit.
+        spent: USD spent before, as the ledger has it.
+    """
+
+    def __init__(
+        self, price: Price | None = None, limit: float | None = None, spent: float = 0.0
+    ) -> None:
+        self.price = price
+        self.limit = limit
+        self.spent = spent
+        self._reserved = 0.0
+
+    def worst_case(self, request: Request) -> float:
+        """The most that one attempt of `request` can cost, in USD; 0 without a price."""
+        if self.price is None:
+            return 0.0
+        return self.price.cost(prompt_tokens_at_most(request), request.max_tokens)
+
+    def reserve(self, amount: float) -> bool:
+        """Set `amount` USD aside; False, and nothing set aside, if the limit would be passed."""
+        if self.limit is not None and self.spent + self._reserved + amount > self.limit:
+            return False
+        self._reserved += amount
+        return True
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """Give back what was set aside for a request, and count what it cost."""
+        self._reserved -= reserved
+        self.spent += spent
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """The cost of an answer in USD, None without a price."""
+        if self.price is None:
+            return None
+        return self.price.cost(prompt_tokens, completion_tokens)

@@ -1,0 +1,109 @@
+"""Retries of our own: counted, jittered, and shared by all requests in flight.
+
+A failed attempt waits a random time below a ceiling that doubles (full jitter: requests that
+failed together do not come back together). When a server says `Retry-After`, every request waits,
+not only the one that was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cache_store.errors import RateLimitError
+from pipeline.llm.base import Answer, AttemptFailed, Backend
+from prompts.request import Request
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long.
+
+    Attributes:
+        attempts: Attempts a request at most, the first included.
+        base: Ceiling of the first wait, in seconds; it doubles with every attempt.
+        ceiling: Largest ceiling, in seconds.
+        longest_wait: A `Retry-After` above this many seconds ends the run.
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    ceiling: float = 30.0
+    longest_wait: float = 120.0
+
+
+class AttemptLog:
+    """What happens to the attempts of one request; the ledger's side of a retry.
+
+    The base class keeps nothing.
+    """
+
+    def begin(self) -> None:
+        """A further attempt is about to be sent."""
+
+    def fail(self, failure: AttemptFailed) -> None:
+        """The current attempt failed."""
+
+
+class Retrier:
+    """Asks until an answer comes or the policy gives up.
+
+    Args:
+        policy: How often and how long.
+        rng: Source of the jitter; it never shapes a result.
+        sleep: Waits; replaced in tests.
+        clock: Seconds on any monotonic scale.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policy = policy or RetryPolicy()
+        self._rng = rng or random.Random()
+        self._sleep = sleep
+        self._clock = clock
+        self._not_before = 0.0
+
+    async def answer(self, backend: Backend, request: Request, log: AttemptLog) -> Answer:
+        """Ask `backend`, again if need be.
+
+        Raises:
+            RemoteError: The last failure, when no attempt succeeded.
+        """
+        for number in range(1, self.policy.attempts + 1):
+            await self._wait_for_turn()
+            log.begin()
+            try:
+                return await backend.answer(request)
+            except AttemptFailed as failure:
+                log.fail(failure)
+                if number == self.policy.attempts:
+                    raise failure.error from None
+                await self._back_off(failure, number)
+        raise AssertionError("a policy of no attempts")  # pragma: no cover
+
+    async def _wait_for_turn(self) -> None:
+        while (wait := self._not_before - self._clock()) > 0:
+            await self._sleep(wait)
+
+    async def _back_off(self, failure: AttemptFailed, number: int) -> None:
+        asked = failure.retry_after
+        if asked is not None and asked > self.policy.longest_wait:
+            raise RateLimitError(
+                "the server asks to wait longer than we do",
+                expected=f"at most {self.policy.longest_wait:.0f} s",
+                found=f"{asked:.0f} s",
+                hint="Run the same command later: what was answered is kept",
+            ) from None
+        if asked is not None:
+            self._not_before = max(self._not_before, self._clock() + asked)
+        ceiling = min(self.policy.base * 2 ** (number - 1), self.policy.ceiling)
+        await self._sleep(self._rng.uniform(0.0, ceiling))
