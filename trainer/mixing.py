@@ -78,5 +78,5 @@ def mix(target: NDArray[np.float32], interferers: NDArray[np.float32], snr_db: f
 
 def rms(samples: NDArray[np.floating]) -> float:
     """Root of the mean square, in float64; [T] to a number."""
-    wide = samples.astype(np.float64, copy=False)
-    return float(np.sqrt(np.dot(wide, wide) / max(len(wide), 1)))
+    # Not a BLAS dot product: its value would depend on the number of threads.
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TRIES = 32  # draws before the allowed clips are listed one by one
 _PAIRS = 50_000  # pairs from which the quantile is taken
+_BLOCK = 16_384  # clips whose embeddings are compared at once
 _PURPOSE = 0x70A1
 
 
@@ -88,9 +89,10 @@ class Pairing:
             clip = int(rng.integers(len(self)))
             if self._allowed(target, np.array([clip]), taken)[0]:
                 return clip
-        everyone = np.arange(len(self))
+        everyone = np.array_split(np.arange(len(self)), len(self) // _BLOCK + 1)
         for alike in (True, False):
-            left = np.flatnonzero(self._allowed(target, everyone, taken, alike))
+            parts = [self._allowed(target, part, taken, alike) for part in everyone]
+            left = np.flatnonzero(np.concatenate(parts))
             if len(left):
                 return int(left[rng.integers(len(left))])
         return None
@@ -105,7 +107,9 @@ class Pairing:
         if self._kinds is not None:
             allowed &= self._kinds[clips] != self._kinds[target]
         if self._embeddings is not None and alike:
-            allowed &= self._embeddings[clips] @ self._embeddings[target] <= self.threshold
+            # Not a BLAS product: its last bits would depend on how many clips are asked for.
+            cosines = np.einsum("nd,d->n", self._embeddings[clips], self._embeddings[target])
+            allowed &= cosines <= self.threshold
         return allowed
 
     def _quantile(self, quantile: float) -> float:
