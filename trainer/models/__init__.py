@@ -19,6 +19,8 @@ import torch
 from cache_store.errors import ConfigError, UsageError
 from trainer.models.unet import FilmUNet, UNetSize
 
+__all__ = ["MODELS", "FilmUNet", "UNetSize", "build_model", "resolve_size", "size_record"]
+
 MODELS: dict[str, UNetSize] = {
     "small": UNetSize(channels=(24, 48, 96), depth=1, patch=(4, 4), condition=64),
     "base": UNetSize(channels=(32, 64, 128, 192, 256), depth=1, patch=(4, 2), condition=128),

@@ -1,10 +1,10 @@
 """The separator: a U-Net over the complex spectrogram, steered by an embedding at every layer.
 
-The network reads log-magnitude and compressed real and imaginary parts, and writes two maps: a
-magnitude mask in (0, 1) and a phase rotation in (-pi, pi). The estimate is the mixture's
-spectrogram under both, so what it says is always made of what is there. Its first layer takes
-patches of several bins and frames at once, which is where the speed on a CPU comes from: the cost
-of a U-Net lies in its finest maps.
+The network reads the log-magnitude and writes two maps: a magnitude mask in (0, 1) and a phase
+rotation in (-pi, pi). The estimate is the mixture's spectrogram under both, so it is always made of
+what is there. (Real and imaginary parts as further inputs made training slower to converge.) The
+first layer takes patches of several bins and frames at once, which is where the speed on a CPU
+comes from: the cost of a U-Net lies in its finest maps.
 
 Everything is convolutional with constant statistics, and the one global thing, the level, can be
 given: a long recording can be worked on in chunks and comes out as if it had been done at once.
@@ -27,8 +27,7 @@ from trainer.models.stft import Stft, pad_frames, window_length
 
 SMALLEST_LEVEL = 1e-5  # RMS below which a signal is not raised any further
 SMALLEST_POWER = 1e-6  # of one bin, before the logarithm
-COMPRESSION = 0.3  # exponent of the magnitudes of the real and imaginary inputs
-INPUT_MAPS = 3
+LOG_SCALE = 0.25  # brings the logarithm of powers to about -3 to 3
 OUTPUT_MAPS = 2
 
 
@@ -78,9 +77,7 @@ class FilmUNet(nn.Module):
         tall, wide = size.patch
         overlap = int(tall > 1), int(wide > 1)
         kernel = tall + 2 * overlap[0], wide + 2 * overlap[1]
-        self.stem = nn.Conv2d(INPUT_MAPS, width[0], kernel, size.patch, padding=overlap)
-        # Sounds differ in where they lie, and a convolution does not know where it is.
-        self.position = nn.Parameter(torch.zeros(1, width[0], self.stft.bins // size.patch[0], 1))
+        self.stem = nn.Conv2d(1, width[0], kernel, size.patch, padding=overlap)
         pairs = list(itertools.pairwise(width))
         self.down = nn.ModuleList(FilmStack(fine, inner, size.depth) for fine, _ in pairs)
         self.halve = nn.ModuleList(FilmBlock(fine, coarse, inner, 2) for fine, coarse in pairs)
@@ -143,8 +140,7 @@ class FilmUNet(nn.Module):
         frames = spectrum.shape[-1]
         # Unit vectors have values of about 1/sqrt(D): bring them to about 1.
         inner = self.encode_condition(condition * math.sqrt(self.condition_dim))
-        maps = self._inputs(spectrum)
-        maps = self.stem(pad_frames(maps, self.size.stride[1])) + self.position
+        maps = self.stem(log_power(pad_frames(spectrum, self.size.stride[1])))
         skips = []
         for stack, halve in zip(self.down, self.halve, strict=True):
             maps = stack(maps, inner)
@@ -157,10 +153,8 @@ class FilmUNet(nn.Module):
         out = self.stft.full(self.head(maps)[..., :frames].float())
         return torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
 
-    def _inputs(self, spectrum: Tensor) -> Tensor:
-        """What the network reads. Shape: complex64 `[B, F + 1, M]` to `[B, 3, F, M]`."""
-        parts = torch.view_as_real(spectrum[:, :-1])
-        power = parts.square().sum(-1) + SMALLEST_POWER
-        compressed = parts * power[..., None] ** ((COMPRESSION - 1) / 2)
-        log_magnitude = 0.25 * torch.log(power)
-        return torch.cat([log_magnitude[:, None], compressed.permute(0, 3, 1, 2)], dim=1)
+
+def log_power(spectrum: Tensor) -> Tensor:
+    """What the network reads. Shape: complex64 `[B, F + 1, M]` to float32 `[B, 1, F, M]`."""
+    power = torch.view_as_real(spectrum[:, :-1]).square().sum(-1)
+    return LOG_SCALE * torch.log(power + SMALLEST_POWER)[:, None]

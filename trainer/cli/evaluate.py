@@ -1,0 +1,116 @@
+"""`lqtse evaluate`: measure a run on held-out mixtures, asked in words."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from cache_store import console
+
+if TYPE_CHECKING:
+    from trainer.evaluate import Evaluation
+
+HELP = """Measure a run on mixtures of held-out clips; the same mixtures for every run.
+
+SDR is the plain ratio of energies (as AudioSep and DCASE report it), SI-SDR removes no mean, and
+the i stands for the improvement over the mixture. Intervals are 95 %, by bootstrap over targets.
+
+\b
+Example:
+  lqtse evaluate run --audio clips.csv --where "fold == 4" --out results.csv
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("evaluate", help=HELP)(evaluate)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a training run.", metavar="RUN")],
+    audio: Annotated[
+        str, typer.Option(help="A folder, or a manifest (.csv .jsonl .parquet, AudioSep's .json).")
+    ],
+    where: Annotated[str, typer.Option(help='Clips to use: "fold == 4".', metavar="EXPR")] = "",
+    queries: Annotated[
+        str, typer.Option(help="caption, label, or audio: the target's own audio embedding.")
+    ] = "caption",
+    label_from_folder: Annotated[
+        bool, typer.Option("--label-from-folder", help="A clip's folder is its label.")
+    ] = False,
+    space: Annotated[
+        str,
+        typer.Option(
+            help="Model for the queries, if the run's own cannot be loaded: tiny, "
+            "laion:CHECKPOINT, hf:ID_OR_FOLDER or stored:FILE.parquet."
+        ),
+    ] = "",
+    space_name: Annotated[
+        str, typer.Option(help="Where stored embeddings came from, if their file does not say.")
+    ] = "",
+    snr: Annotated[float, typer.Option(help="Of the target, in dB.")] = 0.0,
+    mixtures: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a mixture.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the mixtures.")] = 0,
+    out: Annotated[
+        Optional[Path], typer.Option(help="CSV with a row a mixture. [default: none]")
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    from trainer.evaluate import EvalSettings, write_results
+    from trainer.evaluate import evaluate as measure
+
+    settings = EvalSettings(
+        audio=audio,
+        where=where,
+        queries=queries,
+        snr=snr,
+        mixtures=mixtures,
+        seconds=seconds,
+        seed=seed,
+        label_from_folder=label_from_folder,
+        space=space,
+        space_name=space_name,
+        checkpoint=checkpoint,
+        device=device,
+    )
+    done = measure(run, settings)
+    if out is not None:
+        write_results(out, done)
+    for reject in done.rejects:
+        console.warn(f"left out: {reject.name} {reject.reason}")
+    _summarise(run, settings.queries, done, out, as_json)
+
+
+def _summarise(run: Path, queries: str, done: Evaluation, out: Path | None, as_json: bool) -> None:
+    facts: dict[str, object] = {
+        "run": str(run),
+        "strategy": done.strategy,
+        "queries": queries,
+        "mixtures": len(done.rows),
+        "clips left out": len(done.rejects),
+    }
+    names = {"sdri": "SDRi", "si_sdri": "SI-SDRi", "sdr": "SDR", "si_sdr": "SI-SDR"}
+    if as_json:
+        facts |= {
+            key: {"mean": value.mean, "low": value.low, "high": value.high}
+            for key, value in done.means.items()
+        }
+        facts["classes"] = done.classes
+    else:
+        facts |= {f"{names[key]}, dB": str(value) for key, value in done.means.items()}
+        facts |= {
+            f"  {label}": f"SDRi {scores['sdri']:.2f}, SI-SDRi {scores['si_sdri']:.2f} "
+            f"({scores['mixtures']:.0f} mixtures)"
+            for label, scores in done.classes.items()
+        }
+    if out is not None:
+        facts["results"] = str(out)
+    query = str(done.rows[0]["query"]) if queries != "audio" else "a dog barks"
+    command = ["lqtse", "separate", str(run), "RECORDING", "--query", query, "-o", "estimate.wav"]
+    console.summarise(facts, as_json=as_json, next_command=shlex.join(command))

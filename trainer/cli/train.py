@@ -1,0 +1,179 @@
+"""`lqtse train`: train a separator on unlabelled audio and a caption cache."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from cache_store import console
+
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
+    from trainer.training import Trained
+
+HELP = """Train a separator on unlabelled audio, asked for sounds by the captions of a cache.
+
+Settings come from defaults, then --config, then flags. Ctrl-C saves the state; --resume goes on.
+
+\b
+Examples:
+  lqtse train --cache captions --audio recordings --out run
+  lqtse train --cache captions --audio clips.csv --out run --strategy topk-mean \
+      --where "fold != 3" --valid-where "fold == 3"
+  lqtse train --out run --resume
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("train", help=HELP)(train)
+
+
+def train(
+    cache: Annotated[Optional[str], typer.Option(help="The caption cache.")] = None,
+    audio: Annotated[
+        Optional[str],
+        typer.Option(help="A folder, or a manifest (.csv .jsonl .parquet, AudioSep's .json)."),
+    ] = None,
+    out: Annotated[Optional[str], typer.Option(help="The folder of the run.")] = None,
+    config: Annotated[
+        Optional[Path], typer.Option(help="TOML file with settings; flags win over it.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --out, or begin it."),
+    ] = False,
+    strategy: Annotated[
+        Optional[str],
+        typer.Option(help="Where a condition comes from: audio, top1, topk-mean, caption."),
+    ] = None,
+    k: Annotated[Optional[int], typer.Option(help="Neighbours that topk-mean looks at.")] = None,
+    model: Annotated[Optional[str], typer.Option(help="small or base.")] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Optimizer steps.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
+    where: Annotated[
+        Optional[str], typer.Option(help='Clips to train on: "fold != 4".', metavar="EXPR")
+    ] = None,
+    valid_where: Annotated[
+        Optional[str], typer.Option(help='Clips to validate on: "fold == 3".', metavar="EXPR")
+    ] = None,
+    valid_audio: Annotated[
+        Optional[str], typer.Option(help="Where clips to validate on come from, if not --audio.")
+    ] = None,
+    label_from_folder: Annotated[
+        Optional[bool], typer.Option("--label-from-folder", help="A clip's folder is its label.")
+    ] = None,
+    space: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Model for audio without embeddings and for text queries: tiny, "
+            "laion:CHECKPOINT, hf:ID_OR_FOLDER or stored:FILE.parquet. [default: the cache's own]"
+        ),
+    ] = None,
+    space_name: Annotated[
+        Optional[str],
+        typer.Option(help="Where stored embeddings came from, if their file does not say."),
+    ] = None,
+    sample_rate: Annotated[Optional[int], typer.Option(help="Of the separator, in Hz.")] = None,
+    seconds: Annotated[Optional[float], typer.Option(help="Length of a mixture.")] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Mixtures a step and device.")] = None,
+    snr_min: Annotated[Optional[float], typer.Option(help="Of the target, in dB.")] = None,
+    snr_max: Annotated[Optional[float], typer.Option(help="Of the target, in dB.")] = None,
+    interferers_max: Annotated[
+        Optional[int], typer.Option(help="A mixture has 1 to this many interferers.")
+    ] = None,
+    lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
+    loss: Annotated[Optional[str], typer.Option(help="snr or l1.")] = None,
+    valid_every: Annotated[
+        Optional[int], typer.Option(help="Steps between validations (and checkpoints).")
+    ] = None,
+    valid_mixtures: Annotated[Optional[int], typer.Option(help="Held-out mixtures.")] = None,
+    precision: Annotated[Optional[str], typer.Option(help="no, bf16 or fp16.")] = None,
+    device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Processes that make mixtures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    flags: dict[str, Any] = {
+        "cache": cache,
+        "audio": audio,
+        "out": out,
+        "strategy": strategy,
+        "k": k,
+        "model": model,
+        "steps": steps,
+        "seed": seed,
+        "where": where,
+        "valid_where": valid_where,
+        "valid_audio": valid_audio,
+        "label_from_folder": label_from_folder,
+        "space": space,
+        "space_name": space_name,
+        "sample_rate": sample_rate,
+        "seconds": seconds,
+        "batch_size": batch_size,
+        "snr_min": snr_min,
+        "snr_max": snr_max,
+        "interferers_max": interferers_max,
+        "lr": lr,
+        "loss": loss,
+        "valid_every": valid_every,
+        "valid_mixtures": valid_mixtures,
+        "precision": precision,
+        "device": device,
+        "workers": workers,
+    }
+    settings = read_settings(config, flags, resume=resume)
+    from trainer.training import train as train_run
+
+    _summarise(settings, train_run(settings, resume=resume), as_json)
+
+
+def read_settings(config: Path | None, flags: dict[str, Any], *, resume: bool) -> TrainConfig:
+    """The configuration; of a run that goes on, the one that it began with, under the flags."""
+    from trainer.config import TrainConfig
+
+    if resume and config is None and flags["out"] is not None:
+        stored = Path(flags["out"]) / "config.toml"
+        config = stored if stored.is_file() else None
+    return TrainConfig.load(config, flags)
+
+
+def _summarise(config: TrainConfig, done: Trained, as_json: bool) -> None:
+    result = done.result
+    facts: dict[str, object] = {
+        "run": config.out,
+        "strategy": config.strategy,
+        "model": f"{config.model}, {done.parameters:,} parameters",
+        "clips": done.clips,
+        "clips left out": done.rejects,
+        "steps": result.steps,
+    }
+    if done.resumed_from:
+        facts["resumed from step"] = done.resumed_from
+    facts |= {
+        "seconds": round(result.seconds, 1),
+        "seconds a step": round(result.seconds_per_step, 4),
+        "share of retrieval": f"{result.retrieval_share:.2%}",
+    }
+    if result.loss is not None:
+        facts["last training loss"] = round(result.loss, 3)
+    if result.best_sdri is not None:
+        facts |= {
+            "validated with": f"{done.query_kind} queries, {done.held_out} mixtures",
+            "best SDRi, dB": round(result.best_sdri, 2),
+            "best at step": result.best_step,
+        }
+    if result.last:
+        facts |= {
+            "last SDRi, dB": round(result.last["sdri"], 2),
+            "last SI-SDRi, dB": round(result.last["si_sdri"], 2),
+            "last SDRi with audio queries, dB": round(result.last["sdri_audio_query"], 2),
+        }
+    clips = config.valid_audio or config.audio
+    command = ["lqtse", "evaluate", config.out, "--audio", clips]
+    if config.valid_where:
+        command += ["--where", config.valid_where]
+    console.summarise(facts, as_json=as_json, next_command=shlex.join(command))

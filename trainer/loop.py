@@ -1,0 +1,343 @@
+"""The training loop, and what makes it stop and go on without a trace.
+
+Step s works on items s·B to (s + 1)·B − 1 of the stream of mixtures (with several processes, each
+on its share), and its learning rate and random numbers are functions of s and the seed. So a
+checkpoint of weights, optimizer and step is all it takes: on a CPU with the same number of threads
+a resumed run ends with the very bits of one that never stopped.
+
+`accelerate` places the model, shares the work between processes and chooses the precision.
+
+Letters: B batch, T samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from cache_store.console import progress
+from cache_store.errors import DataError
+from trainer.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_weights,
+    optimizer_tensors,
+    random_states,
+    restore_optimizer,
+    restore_random,
+    save_checkpoint,
+)
+from trainer.config import TrainConfig
+from trainer.data import MixtureDataset
+from trainer.journal import Journal
+from trainer.losses import build_loss
+from trainer.prepare import Prepared
+from trainer.run import RunFolder
+from trainer.schedule import learning_rate
+from trainer.stopping import StopRequest
+from trainer.validate import validate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from trainer.models import FilmUNet
+
+_DRAWS = 0x10D1  # purpose: the random numbers of strategies that draw
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        steps: Steps done, those before a resume included.
+        seconds: Of this process, in the loop.
+        seconds_per_step: Of this process, validation left out.
+        retrieval_share: Of the time in the loop that went into making conditions.
+        loss: Mean of the last reported steps, None if nothing was left to do.
+        best_sdri: Best validation, in dB; None without any.
+        best_step: When that was.
+        last: Scores of the last validation.
+    """
+
+    steps: int
+    seconds: float
+    seconds_per_step: float
+    retrieval_share: float
+    loss: float | None
+    best_sdri: float | None
+    best_step: int | None
+    last: dict[str, float]
+
+
+class Batches(Sampler[int]):
+    """Items of one process, from step `start` on.
+
+    Args:
+        start: First step.
+        steps: Of the whole run.
+        batch_size: B, of one process.
+        rank: Of this process.
+        world: How many processes.
+    """
+
+    def __init__(self, start: int, steps: int, batch_size: int, rank: int, world: int) -> None:
+        self._steps = range(start, steps)
+        self._batch_size, self._rank, self._world = batch_size, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self._steps:
+            first = (step * self._world + self._rank) * self._batch_size
+            yield from range(first, first + self._batch_size)
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._batch_size
+
+
+class Trainer:
+    """One run in one process.
+
+    Args:
+        config: The configuration.
+        folder: The run's.
+        prepared: What it works with.
+        model: With its initial weights.
+        accelerator: Of this process.
+
+    Attributes:
+        step: Steps done.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        prepared: Prepared,
+        model: FilmUNet,
+        accelerator: Accelerator,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.step = 0
+        self._prepared = prepared
+        self._accelerator = accelerator
+        self._model = model
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self._loss = build_loss(config.loss)
+        self._best: dict[str, Any] = {}
+        self._scores: dict[str, float] = {}
+        self._retrieval = self._validation = 0.0
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint.
+
+        Raises:
+            DataError: There is none, or it is not ours.
+        """
+        checkpoint = load_checkpoint(self.folder.last)
+        load_weights(self._model, checkpoint, self.folder.last)
+        restore_optimizer(self._model, self._optimizer, checkpoint.optimizer)
+        restore_random(checkpoint.random)
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(checkpoint.state["scaler"])
+        self.step = checkpoint.step
+        self._best = dict(checkpoint.state["best"])
+
+    def run(self, stop: StopRequest) -> TrainResult:
+        """Train to the last step.
+
+        Args:
+            stop: Asked after every step; if set, the state is saved and the loop ends early.
+
+        Raises:
+            DataError: The loss is not finite.
+        """
+        config, accelerator = self.config, self._accelerator
+        model, optimizer = accelerator.prepare(self._model, self._optimizer)
+        model.train()
+        begin, first = time.monotonic(), self.step
+        losses: list[float] = []
+        mean = None
+        main = accelerator.is_main_process
+        with (
+            Journal(self.folder, self.step) if main else _Silence() as journal,
+            progress("train", config.steps, "steps") as advance,
+        ):
+            advance(self.step)
+            for batch in self._loader():
+                losses.append(self._train_step(model, optimizer, batch))
+                self.step += 1
+                done = self.step == config.steps
+                if self.step % config.log_every == 0 or done:
+                    mean = sum(losses) / len(losses)
+                    journal.tell(self.step, "train", self._report(mean, begin, first))
+                    losses.clear()
+                if self.step % config.valid_every == 0 or done:
+                    self._validate(journal)
+                    self._save()
+                elif stop.requested:
+                    self._save()
+                advance(1, loss=mean or losses[0], **_shown(self._scores))
+                if stop.requested:
+                    break
+        seconds = time.monotonic() - begin
+        return TrainResult(
+            self.step,
+            seconds,
+            (seconds - self._validation) / max(self.step - first, 1),
+            self._retrieval / max(seconds, 1e-9),
+            mean,
+            self._best.get("sdri"),
+            self._best.get("step"),
+            self._scores,
+        )
+
+    def _loader(self) -> DataLoader[Any]:
+        """Batches from the next step on."""
+        config, accelerator = self.config, self._accelerator
+        dataset = MixtureDataset.from_config(
+            self._prepared.clips, config, audio=self._prepared.audio
+        )
+        return DataLoader(
+            dataset,
+            config.batch_size,
+            sampler=Batches(
+                self.step,
+                config.steps,
+                config.batch_size,
+                accelerator.process_index,
+                accelerator.num_processes,
+            ),
+            num_workers=config.workers,
+            pin_memory=accelerator.device.type == "cuda",
+            persistent_workers=False,
+            # A generator of its own: the global one would be drawn from at every start.
+            generator=torch.Generator(),
+        )
+
+    def _train_step(self, model: Any, optimizer: Any, batch: dict[str, torch.Tensor]) -> float:
+        """One step; returns its loss."""
+        config, accelerator = self.config, self._accelerator
+        rate = learning_rate(
+            self.step,
+            steps=config.steps,
+            peak=config.lr,
+            warmup=config.warmup,
+            kind=config.schedule,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        condition = self._condition(batch["clip"])
+        mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
+        target = batch["target"].to(accelerator.device, non_blocking=True)
+        loss = self._loss(model(mixture, condition), target)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise DataError(
+                f"the loss is {value} at step {self.step + 1}",
+                where=self.folder.path,
+                hint="Try a lower --lr; the checkpoint before it is kept",
+            )
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        if config.clip_norm:
+            accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        return value
+
+    def _condition(self, clips: torch.Tensor) -> torch.Tensor:
+        """Conditions of a batch, timed. Shape: `[B]` to `[B, D]`."""
+        begin = time.monotonic()
+        conditioner = self._prepared.conditioner
+        generator = None
+        if not conditioner.strategy.deterministic:
+            rank = self._accelerator.process_index
+            seeds = np.random.SeedSequence([self.config.seed, _DRAWS, self.step, rank])
+            generator = torch.Generator(self._accelerator.device)
+            generator.manual_seed(int(seeds.generate_state(1)[0]))
+        condition = conditioner(clips, generator)
+        self._retrieval += time.monotonic() - begin
+        return condition
+
+    def _report(self, loss: float, begin: float, first: int) -> dict[str, float]:
+        seconds = time.monotonic() - begin
+        return {
+            "loss": loss,
+            "lr": self._optimizer.param_groups[0]["lr"],
+            "seconds_per_step": (seconds - self._validation) / (self.step - first),
+            "retrieval_share": self._retrieval / seconds,
+        }
+
+    def _validate(self, journal: Any) -> None:
+        """Score the held-out mixtures, and keep the weights if they never did better."""
+        held_out = self._prepared.held_out
+        if held_out is None or not self._accelerator.is_main_process:
+            return
+        begin = time.monotonic()
+        self._scores = validate(self._model, held_out, self.config.batch_size)
+        journal.tell(self.step, "valid", self._scores)
+        self._play(journal)
+        if self._scores["sdri"] > self._best.get("sdri", -np.inf):
+            self._best = {"sdri": self._scores["sdri"], "step": self.step}
+            weights = self._model.state_dict()
+            save_checkpoint(self.folder.best, Checkpoint(self.step, weights, state=self._best))
+        self._validation += time.monotonic() - begin
+
+    def _play(self, journal: Any) -> None:
+        """Let TensorBoard play the first held-out mixtures, and what is made of them."""
+        held_out, n = self._prepared.held_out, self.config.valid_sounds
+        if held_out is None or not n:
+            return
+        from trainer.validate import separate_all
+
+        mixtures, texts = held_out.mixtures[:n], held_out.texts[:n]
+        estimates = separate_all(self._model, mixtures, texts, self.config.batch_size)
+        rate = self.config.sample_rate
+        for i, estimate in enumerate(estimates):
+            if self.step <= self.config.valid_every:
+                sounds = {"mixture": mixtures[i], "target": held_out.targets[i]}
+                named = {f"sound{i}/{name}": sound for name, sound in sounds.items()}
+                journal.play(self.step, named, rate)
+            journal.play(self.step, {f"sound{i}/estimate": estimate}, rate)
+
+    def _save(self) -> None:
+        """Write the state to go on from."""
+        if not self._accelerator.is_main_process:
+            return
+        scaler = self._accelerator.scaler
+        state = {"best": self._best, "scaler": scaler.state_dict() if scaler is not None else None}
+        save_checkpoint(
+            self.folder.last,
+            Checkpoint(
+                self.step,
+                self._model.state_dict(),
+                optimizer_tensors(self._model, self._optimizer),
+                random_states(),
+                state,
+            ),
+        )
+
+
+class _Silence:
+    """The journal of the processes that do not report."""
+
+    def __enter__(self) -> _Silence:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def tell(self, *_: object) -> None: ...
+
+    def play(self, *_: object) -> None: ...
+
+
+def _shown(scores: dict[str, float]) -> dict[str, float]:
+    return {"sdri": round(scores["sdri"], 2)} if scores else {}

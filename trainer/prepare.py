@@ -1,0 +1,258 @@
+"""Everything a run needs before its first step: clips, embeddings, conditions, held-out mixtures.
+
+All that can be wrong with the input is found here, before any step is paid for: another space than
+the cache's, clips that cannot be used, captions that are missing or cannot be embedded.
+
+Letters: n clips, N rows of the cache, D embedding size.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from cache_store.cache import Cache, open_cache
+from cache_store.clips import ClipReject, ClipTable, read_clips, usable
+from cache_store.errors import UsageError
+from trainer.clip_audio import ClipAudio
+from trainer.conditioning import build_strategy
+from trainer.conditioning.conditioner import Conditioner
+from trainer.config import TrainConfig
+from trainer.embeddings import clip_embeddings
+from trainer.held_out import plan_mixtures
+from trainer.queries import TextQueries, check_space, column_texts, is_model
+from trainer.run import RunFolder
+from trainer.validate import HeldOut, render_held_out
+
+if TYPE_CHECKING:
+    from cache_store.manifest import SpaceRecord
+    from cache_store.spaces.base import Space
+
+VALIDATION_SEED = 2024  # of the held-out mixtures: the same for every run, whatever its own seed
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run works with.
+
+    Attributes:
+        clips: The training clips.
+        audio: Their sound.
+        conditioner: Their conditions.
+        retrieval_seconds: What it took to find them.
+        held_out: The mixtures to validate on, None without any.
+        space: The space of the conditions.
+        space_spec: What the user named to load it, "" for none.
+        cache: The cache: `path`, manifest `number`, `data_hash`.
+        rejects: The clips that were left out.
+        notes: What a user should know, a line each.
+    """
+
+    clips: ClipTable
+    audio: ClipAudio
+    conditioner: Conditioner
+    retrieval_seconds: float
+    held_out: HeldOut | None
+    space: SpaceRecord
+    space_spec: str
+    cache: dict[str, Any]
+    rejects: tuple[ClipReject, ...]
+    notes: tuple[str, ...]
+
+
+def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Prepared:
+    """Read, check and embed all that `config` names.
+
+    Args:
+        config: The configuration.
+        folder: The run, where computed embeddings are remembered.
+        device: Where the conditions are wanted.
+
+    Raises:
+        DataError: The cache or the audio is missing, empty or damaged.
+        MismatchError: The cache, the audio and the model are not of one space.
+        UsageError: A strategy or validation needs something that is not there.
+    """
+    notes: list[str] = []
+    cache = open_cache(config.cache)
+    loader = _SpaceLoader(config, cache.space)
+    table = _read(config.audio, config)
+    clips, rejects = usable(table.where(config.where), sample_rate=config.sample_rate)
+    clips = loader.embedded(clips, folder.embeddings("train"))
+    valid = _valid_clips(config, table, clips, notes)
+    if valid is not None:
+        valid, more = usable(valid, sample_rate=config.sample_rate)
+        valid = loader.embedded(valid, folder.embeddings("valid"))
+        named = {reject.name for reject in rejects}
+        rejects += [reject for reject in more if reject.name not in named]
+    queries = loader.queries(cache)
+    audio = ClipAudio(clips, config.sample_rate)
+    begin = time.monotonic()
+    conditioner = _conditioner(config, cache, clips, queries, device)
+    retrieval_seconds = time.monotonic() - begin
+    held_out = None
+    if valid is not None:
+        held_out = _held_out(config, cache, valid, queries, notes)
+    record = {
+        "path": str(cache.path.absolute()),
+        "number": cache.manifest.number,
+        "data_hash": cache.manifest.data_hash(),
+    }
+    return Prepared(
+        clips,
+        audio,
+        conditioner,
+        retrieval_seconds,
+        held_out,
+        cache.space,
+        _lasting(config.space),
+        record,
+        tuple(rejects),
+        tuple(notes),
+    )
+
+
+class _SpaceLoader:
+    """The run's embedding space, loaded once and only if something has to be embedded.
+
+    Args:
+        config: Names it, or leaves it to the cache.
+        record: The cache's space.
+    """
+
+    def __init__(self, config: TrainConfig, record: SpaceRecord) -> None:
+        self.spec = config.space or (record.name if is_model(record) else "")
+        self._config = config
+        self._record = record
+        self._space: Space | None = None
+        if config.space:
+            self.load()
+
+    def load(self) -> Space:
+        """The space; the cache's own."""
+        if self._space is None:
+            from cache_store.spaces import load_space
+
+            self._space = load_space(
+                self.spec,
+                device=self._config.device if self._config.device != "mps" else "cpu",
+                space_name=self._config.space_name or None,
+            )
+            check_space(self._space.record, self._record, f"--space {self.spec}")
+        return self._space
+
+    def embedded(self, clips: ClipTable, store: Any) -> ClipTable:
+        """The clips with embeddings of the cache's space. Shape: `[n, D]`"""
+        from dataclasses import replace
+
+        stored = clips.embeddings is not None
+        space = None if stored or not self.spec else self.load()
+        vectors = clip_embeddings(clips, expected=self._record, space=space, store=store)
+        return clips if stored else replace(clips, embeddings=vectors, space=self._record)
+
+    def queries(self, cache: Cache) -> TextQueries:
+        """Text queries of this space."""
+        return TextQueries(self._record, spec=self._config.space, cache=cache, space=self._space)
+
+
+def _lasting(spec: str) -> str:
+    """A spec that still holds in another folder: paths in it made absolute."""
+    kind, colon, rest = spec.partition(":")
+    return f"{kind}{colon}{Path(rest).absolute()}" if rest and Path(rest).exists() else spec
+
+
+def _read(source: str, config: TrainConfig) -> ClipTable:
+    return read_clips(
+        source,
+        label_from_folder=config.label_from_folder,
+        space_name=config.space_name or None,
+    )
+
+
+def _valid_clips(
+    config: TrainConfig, table: ClipTable, clips: ClipTable, notes: list[str]
+) -> ClipTable | None:
+    """The clips to validate on, unchecked; None if the configuration names none."""
+    if not (config.valid_audio or config.valid_where):
+        notes.append("no validation: name held-out clips with --valid-where or --valid-audio")
+        return None
+    source = _read(config.valid_audio, config) if config.valid_audio else table
+    valid = source.where(config.valid_where)
+    seen = {path.absolute() for path in clips.paths}
+    both = sum(path.absolute() in seen for path in set(valid.paths))
+    if both:
+        notes.append(
+            f"{both} clips are trained on and validated on: the validation says too much; "
+            "separate them with --where and --valid-where"
+        )
+    return valid
+
+
+def _conditioner(
+    config: TrainConfig,
+    cache: Cache,
+    clips: ClipTable,
+    queries: TextQueries,
+    device: torch.device,
+) -> Conditioner:
+    strategy = build_strategy(config.strategy, k=config.k)
+    captions = index = matrix = None
+    if "caption" in strategy.needs:
+        texts = _texts(clips)
+        if texts is None:
+            raise UsageError(
+                "the strategy `caption` needs a column `caption` or `label`", where=clips.source
+            )
+        captions = torch.from_numpy(queries.embed(texts[1])).to(device)
+    if "cache" in strategy.needs:
+        index = cache.exact_index(str(device))
+        matrix = index.matrix
+    embeddings = torch.from_numpy(clips.embeddings).to(device)
+    return Conditioner(strategy, embeddings, index=index, matrix=matrix, captions=captions)
+
+
+def _held_out(
+    config: TrainConfig,
+    cache: Cache,
+    valid: ClipTable,
+    queries: TextQueries,
+    notes: list[str],
+) -> HeldOut:
+    embeddings = np.asarray(valid.embeddings)
+    texts = _texts(valid)
+    if texts is not None:
+        kind, words = texts
+        conditions = torch.from_numpy(queries.embed(words))
+    else:
+        kind = "nearest caption"
+        notes.append(
+            "the held-out clips have no captions or labels: validation asks with the caption of "
+            "the cache that is nearest to the target"
+        )
+        hits = cache.search(embeddings, 1)
+        words = [row[0] for row in cache.captions(hits.rows)]
+        conditions = torch.from_numpy(cache.embeddings[hits.rows[:, 0]]).float()
+    audio = ClipAudio(valid, config.sample_rate)
+    plans = plan_mixtures(
+        valid,
+        config.valid_mixtures,
+        VALIDATION_SEED,
+        config.valid_snr,
+        audio=audio,
+        seconds=config.seconds,
+    )
+    return render_held_out(plans, audio, kind, words, conditions, torch.from_numpy(embeddings))
+
+
+def _texts(clips: ClipTable) -> tuple[str, list[str]] | None:
+    """Which column has a text for every clip, and its texts; None if there is no such column."""
+    for kind in ("caption", "label"):
+        values = clips.columns.get(kind)
+        if values is not None and any(values):
+            return kind, column_texts(clips.columns, kind, clips.source)
+    return None

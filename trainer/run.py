@@ -1,0 +1,197 @@
+"""The folder of one training run, and the record that makes it usable on its own.
+
+    RUN/
+      config.toml                  the settings, as `lqtse train --config` takes them
+      run.json                     what was trained, in which space, from which cache, with what
+      checkpoints/last.safetensors the state to go on from
+      checkpoints/best.safetensors the weights that did best on held-out mixtures
+      history.jsonl                one line a log or a validation
+      tensorboard/                 the same as curves, and sounds to listen to
+      rejects.csv                  recordings that were left out, and why
+      embeddings/                  audio embeddings that had to be computed
+
+`run.json` holds the sizes of the network and not only its name, so that a run keeps working when
+the defaults of a name change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    UsageError,
+    VersionMismatchError,
+    storage_errors,
+)
+from cache_store.files import replace_file
+from cache_store.manifest import SpaceRecord
+
+if TYPE_CHECKING:
+    from trainer.models import FilmUNet
+
+FORMAT = "1"
+CHECKPOINTS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` says.
+
+    Attributes:
+        strategy: How conditions were made.
+        model: Name of the separator, see `trainer.models`.
+        sizes: All sizes of that separator.
+        sample_rate: At which it hears and speaks, in Hz.
+        space: The embedding space of its conditions.
+        space_spec: What the user named to load that space, "" for none.
+        cache: The cache: absolute `path`, manifest `number`, `data_hash`.
+        seed: Of the initial weights and of everything random.
+        versions: Of lqtse, Python, torch and numpy.
+        created: When, ISO 8601 in UTC.
+    """
+
+    strategy: str
+    model: str
+    sizes: Mapping[str, Any]
+    sample_rate: int
+    space: SpaceRecord
+    space_spec: str
+    cache: Mapping[str, Any]
+    seed: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+    format: str = FORMAT
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run lie."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.path / "config.toml"
+
+    @property
+    def record(self) -> Path:
+        """What was trained."""
+        return self.path / "run.json"
+
+    @property
+    def last(self) -> Path:
+        """The state to go on from."""
+        return self.checkpoint("last")
+
+    @property
+    def best(self) -> Path:
+        """The weights that did best on held-out mixtures."""
+        return self.checkpoint("best")
+
+    @property
+    def history(self) -> Path:
+        """One line a log or a validation."""
+        return self.path / "history.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Curves and sounds."""
+        return self.path / "tensorboard"
+
+    @property
+    def rejects(self) -> Path:
+        """Recordings that were left out, and why."""
+        return self.path / "rejects.csv"
+
+    def embeddings(self, part: str) -> Path:
+        """Computed audio embeddings of the clips to "train" or to "valid" on."""
+        return self.path / "embeddings" / f"{part}.safetensors"
+
+    def checkpoint(self, which: str) -> Path:
+        """The checkpoint called `best` or `last`.
+
+        Raises:
+            UsageError: Any other name.
+        """
+        if which not in CHECKPOINTS:
+            raise UsageError("no such checkpoint", where=which, expected=" | ".join(CHECKPOINTS))
+        return self.path / "checkpoints" / f"{which}.safetensors"
+
+
+def write_record(folder: RunFolder, record: RunRecord) -> None:
+    """Write `run.json`, whole or not at all.
+
+    Raises:
+        StorageError: The place cannot be written.
+    """
+    text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+    with storage_errors(folder.record):
+        replace_file(folder.record, text.encode())
+
+
+def read_record(folder: RunFolder) -> RunRecord:
+    """Read `run.json`.
+
+    Raises:
+        DataError: There is no run in the folder.
+        DamagedError: The record cannot be read.
+        VersionMismatchError: Another version wrote it.
+    """
+    try:
+        values = json.loads(folder.record.read_text(encoding="utf-8"))
+        found = values["format"]
+        if found == FORMAT:
+            return RunRecord(**{**values, "space": SpaceRecord(**values["space"])})
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            "no run here", where=folder.path, hint=f"Train one: lqtse train --out {folder.path} ..."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError("the record of a run is damaged", where=folder.record) from error
+    raise VersionMismatchError(
+        "a run of another version", where=folder.record, expected=FORMAT, found=found
+    )
+
+
+def build_from_record(record: RunRecord) -> FilmUNet:
+    """The separator of a run, with its initial weights."""
+    from trainer.models import build_model
+
+    return build_model(
+        record.model,
+        record.sizes,
+        condition_dim=record.space.dim,
+        sample_rate=record.sample_rate,
+        seed=record.seed,
+    )
+
+
+def load_model(folder: RunFolder, which: str = "best") -> tuple[FilmUNet, RunRecord]:
+    """The trained separator of a run, ready for inference on the CPU.
+
+    Args:
+        folder: The run.
+        which: `best` or `last`; a run without validation has no best one, and then its last is
+            taken.
+
+    Raises:
+        DataError: There is no run, no checkpoint yet, or a file is not ours.
+        MismatchError: The checkpoint is of another model than the record says.
+    """
+    from trainer.checkpoint import load_checkpoint, load_weights
+
+    record = read_record(folder)
+    path = folder.checkpoint(which)
+    if which == "best" and not path.exists():
+        path = folder.last
+    checkpoint = load_checkpoint(path)
+    model = build_from_record(record)
+    load_weights(model, checkpoint, path)
+    return model.eval(), record
