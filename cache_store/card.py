@@ -61,7 +61,7 @@ def _introduction(manifest: Manifest) -> str:
 def _statistics(manifest: Manifest) -> str:
     facts: list[tuple[str, object]] = [
         ("manifest", manifest.number),
-        ("captions", _rows(manifest.captions)),
+        ("captions", _rows(manifest.texts)),
         ("embedded", manifest.rows),
         ("removed", len(manifest.tombstones)),
         ("refused", _rows(manifest.rejects)),

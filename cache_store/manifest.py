@@ -122,6 +122,11 @@ class Manifest:
         """N: rows of the data files, tombstones included."""
         return sum(entry.rows for entry in self.data)
 
+    @property
+    def texts(self) -> tuple[FileEntry, ...]:
+        """The files that hold each caption once: captions, and data imported with embeddings."""
+        return (*self.captions, *(entry for entry in self.data if not entry.source))
+
     def data_hash(self) -> str:
         """Return the hash of the data files in their order: what an index is built from."""
         lines = "".join(f"{entry.sha256} {entry.rows}\n" for entry in self.data)

@@ -22,7 +22,7 @@ def collect(cache: Cache) -> dict[str, Any]:
     Words are runs of `[a-z0-9']` in lower case. Reads the captions once; memory is the vocabulary.
     """
     manifest = cache.manifest
-    files = manifest.captions or manifest.data
+    files = manifest.texts
     space = manifest.space
     return {
         "manifest": manifest.number,

@@ -157,19 +157,21 @@ class _Verifier:
 
     def check_rows(self, manifest: Manifest) -> None:
         """Read the newest manifest's tables and check what their rows promise."""
+        ids: dict[str, np.ndarray[Any, Any]] = {}
         for kind, entries in (
             (schema.CAPTIONS, manifest.captions),
             (schema.DATA, manifest.data),
             (schema.REJECTS, manifest.rejects),
         ):
-            ids: list[np.ndarray[Any, Any]] = []
             for entry in entries:
                 if entry.path in self.damaged:
                     continue
                 with self.noting(entry.path):
                     check_footer(manifest, kind, entry, self.folder / entry.path)
-                    ids.append(self.check_table(kind, entry))
-            self.check_unique(kind, ids)
+                    ids[entry.path] = self.check_table(kind, entry)
+        # What was embedded from a captions file has that file's ids; imported data has its own.
+        for name, entries in ((schema.CAPTIONS, manifest.texts), (schema.DATA, manifest.data)):
+            self.check_unique(name, [ids[entry.path] for entry in entries if entry.path in ids])
         known = {entry.sha256 for entry in manifest.captions}
         for entry in manifest.data:
             if entry.source and entry.source not in known:
