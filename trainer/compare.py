@@ -15,6 +15,7 @@ from pathlib import Path
 from cache_store.errors import DataError, MismatchError, UsageError
 from trainer.intervals import Interval, bootstrap_mean
 
+TITLES = {"sdri": "SDRi", "si_sdri": "SI-SDRi", "sdr": "SDR", "si_sdr": "SI-SDR"}
 IDENTITY = ("target", "interferer", "snr_db")  # what makes two rows the same mixture
 
 
@@ -118,9 +119,10 @@ def table(results: Sequence[Results], metrics: Sequence[str]) -> str:
         metrics: Columns of the CSV files.
     """
     base = results[0]
-    headings = [f"{metric}, dB" for metric in metrics]
+    titles = [TITLES.get(metric, metric) for metric in metrics]
+    headings = [f"{title}, dB" for title in titles]
     if len(results) > 1:
-        headings.append(f"{metrics[0]}, minus {base.name}")
+        headings.append(f"{titles[0]}, minus {base.name}")
     lines = [f"| run | {' | '.join(headings)} |", "|---" * (len(headings) + 1) + "|"]
     for one in results:
         cells = [str(mean_of(one, metric)) for metric in metrics]

@@ -40,7 +40,7 @@ def test_table_has_a_row_an_evaluation(tmp_path: Path) -> None:
     audio = write(tmp_path / "a.csv", [1.0, 2.0, 3.0])
     top1 = write(tmp_path / "top1.csv", [2.0, 3.0, 4.0])
     lines = table(parse_named([f"audio={audio}", str(top1)]), ["sdri"]).splitlines()
-    assert lines[0] == "| run | sdri, dB | sdri, minus audio |"
+    assert lines[0] == "| run | SDRi, dB | SDRi, minus audio |"
     assert lines[1] == "|---|---|---|"
     assert lines[2].startswith("| audio | 2.00 [")
     assert lines[3].startswith("| top1 | 3.00 [")

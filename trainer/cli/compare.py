@@ -33,10 +33,13 @@ def compare(
     ] = "sdri,si_sdri",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
+    from cache_store.errors import UsageError
     from trainer.compare import difference, mean_of, parse_named, table
 
-    runs = parse_named(results)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if not names:
+        raise UsageError("no metric to show", expected="columns such as sdri,si_sdri")
+    runs = parse_named(results)
     if not as_json:
         console.say(table(runs, names))
         return
