@@ -28,6 +28,7 @@ from trainer.intervals import Interval, bootstrap_mean
 from trainer.metrics import all_metrics
 from trainer.queries import TextQueries, column_texts, is_model
 from trainer.run import RunFolder, RunRecord, load_model
+from trainer.sounds import write_sounds
 from trainer.validate import HeldOut, render_held_out, separate_all
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class EvalSettings:
         space_name: Where stored embeddings came from, if their file does not say.
         checkpoint: `best` or `last`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        sounds: A folder for mixtures, targets and estimates to listen to; None for none.
+        sounds_count: Of how many mixtures.
     """
 
     audio: str
@@ -71,6 +74,8 @@ class EvalSettings:
     space_name: str = ""
     checkpoint: str = "best"
     device: str = "auto"
+    sounds: Path | None = None
+    sounds_count: int = 10
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
         DataError: The run, its checkpoint or the audio cannot be used, or a query is not known.
         SpaceMismatchError: The audio's embeddings or `space` are not of the run's space.
         UsageError: There is no such column to ask with.
+        StorageError: The sounds cannot be written.
     """
     from cache_store.spaces.base import pick_device
 
@@ -117,6 +123,14 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     held_out = _mixtures(clips, record, settings)
     model = model.to(pick_device(settings.device))
     estimates = separate_all(model, held_out.mixtures, held_out.texts, _BATCH)
+    if settings.sounds is not None:
+        write_sounds(
+            settings.sounds,
+            held_out,
+            estimates,
+            sample_rate=record.sample_rate,
+            count=settings.sounds_count,
+        )
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)
     columns = {name: values.double().numpy() for name, values in scores.items()}
     rows = tuple(_rows(clips, held_out, columns))

@@ -11,7 +11,7 @@ import typer
 from cache_store import console
 
 if TYPE_CHECKING:
-    from trainer.evaluate import Evaluation
+    from trainer.evaluate import EvalSettings, Evaluation
 
 HELP = """Measure a run on mixtures of held-out clips; the same mixtures for every run.
 
@@ -58,6 +58,11 @@ def evaluate(
     out: Annotated[
         Optional[Path], typer.Option(help="CSV with a row a mixture. [default: none]")
     ] = None,
+    sounds: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder for mixtures, targets and estimates to listen to."),
+    ] = None,
+    sounds_count: Annotated[int, typer.Option(min=1, help="Of how many mixtures.")] = 10,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -78,20 +83,24 @@ def evaluate(
         space_name=space_name,
         checkpoint=checkpoint,
         device=device,
+        sounds=sounds,
+        sounds_count=sounds_count,
     )
     done = measure(run, settings)
     if out is not None:
         write_results(out, done)
     for reject in done.rejects:
         console.warn(f"left out: {reject.name} {reject.reason}")
-    _summarise(run, settings.queries, done, out, as_json)
+    _summarise(run, settings, done, out, as_json)
 
 
-def _summarise(run: Path, queries: str, done: Evaluation, out: Path | None, as_json: bool) -> None:
+def _summarise(
+    run: Path, settings: EvalSettings, done: Evaluation, out: Path | None, as_json: bool
+) -> None:
     facts: dict[str, object] = {
         "run": str(run),
         "strategy": done.strategy,
-        "queries": queries,
+        "queries": settings.queries,
         "mixtures": len(done.rows),
         "clips left out": len(done.rejects),
     }
@@ -111,6 +120,8 @@ def _summarise(run: Path, queries: str, done: Evaluation, out: Path | None, as_j
         }
     if out is not None:
         facts["results"] = str(out)
-    query = str(done.rows[0]["query"]) if queries != "audio" else "a dog barks"
+    if settings.sounds is not None:
+        facts["sounds"] = str(settings.sounds)
+    query = str(done.rows[0]["query"]) if settings.queries != "audio" else "a dog barks"
     command = ["lqtse", "separate", str(run), "RECORDING", "--query", query, "-o", "estimate.wav"]
     console.summarise(facts, as_json=as_json, next_command=shlex.join(command))
