@@ -7,9 +7,11 @@ A line of the list names one sound and what a sentence needs to tell of it:
     ~rain: fall, drum on a roof                   no article
     +footsteps: tap along                         plural
     snoring <@person>: snore                      whoever does it, where that is not the name
+    jar <a jar/!someone>: pop, !open a jar        two kinds of subjects, each with its own verbs
 
-`@person` stands for a list of people; a subject that begins with "+" is plural; places after `@`
-replace the group's, and those after `@+` are added to them.
+`@person` stands for a list of people; a subject that begins with "+" is plural, one with "~" has no
+article; subjects and verbs that begin with "!" go together; places after `@` replace the group's,
+and those after `@+` are added to them.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ class Concept:
     Attributes:
         name: A short lower-case noun phrase ("church bell").
         group: What it belongs to ("alarms"), "" when unknown.
-        verbs: Verb phrases in the base form ("toll", "ring out"); empty for a user's own concepts.
-        subjects: Noun phrases with their article that can do these; "+" marks a plural.
+        actions: Pairs of who (a noun phrase with its article, "+" before a plural) and what (a verb
+            phrase in the base form); empty for a user's own concepts.
         synonyms: Other words that name the same sound.
         places: Codes of the places where it is heard.
         surface: Whether a material can be named for it (what is walked on, hit, fallen upon).
@@ -50,8 +52,7 @@ class Concept:
 
     name: str
     group: str = ""
-    verbs: tuple[str, ...] = ()
-    subjects: tuple[str, ...] = ()
+    actions: tuple[tuple[str, str], ...] = ()
     synonyms: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     surface: bool = False
@@ -117,24 +118,31 @@ def _concept(entry: re.Match[str], group: str, group_places: tuple[str, ...]) ->
     return Concept(
         name=name,
         group=group,
-        verbs=_split(entry["verbs"]),
-        subjects=_subjects(entry["mark"], name, entry["subjects"]),
+        actions=tuple(_actions(entry, name)),
         synonyms=_split(entry["synonyms"] or ""),
         places=tuple(code for code in all_codes if code != SURFACE),
         surface=SURFACE in all_codes,
     )
 
 
-def _subjects(mark: str, name: str, given: str | None) -> tuple[str, ...]:
-    if given:
-        return tuple(
-            subject
-            for part in given.split("/")
-            for subject in (_PEOPLE if part.strip() == "@person" else (part.strip(),))
-        )
-    if mark == "~":
-        return (name,)
-    return (f"+{name}",) if mark == "+" else (article(name),)
+def _actions(entry: re.Match[str], name: str) -> Iterator[tuple[str, str]]:
+    """Every subject with every verb of its kind: those with "!" among themselves, and the rest."""
+    subjects = list(_subjects(entry["mark"], name, entry["subjects"]))
+    verbs = _split(entry["verbs"])
+    for subject in subjects:
+        for verb in verbs:
+            if subject.startswith("!") == verb.startswith("!"):
+                yield subject.removeprefix("!"), verb.removeprefix("!")
+
+
+def _subjects(mark: str, name: str, given: str | None) -> Iterator[str]:
+    if given is None:
+        yield {"~": name, "+": f"+{name}"}.get(mark, article(name))
+        return
+    for part in (piece.strip() for piece in given.split("/")):
+        own = "!" if part.startswith("!") else ""
+        part = part.removeprefix("!").removeprefix("~").strip()
+        yield from (own + person for person in (_PEOPLE if part == "@person" else (part,)))
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -42,10 +42,15 @@ _IRREGULAR = {
     "women": "woman",
 }
 
-# One-syllable verbs whose last consonant is doubled although two vowels stand before it.
-_DOUBLES = frozenset({"quit", "squat", "quip"})
-# Verbs of two syllables, stressed on the first, that end like "hum".
-_NEVER_DOUBLES = frozenset({"gas"})
+# Verbs of two syllables, stressed on the second, that end like "wrap".
+_DOUBLES = frozenset({"unwrap"})
+# What follows "and" in a verb phrase and is no verb: "again and again", "back and forth".
+_NOT_VERBS = frozenset({"again", "forth", "faster", "off", "round"})
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The set of the words of a list that is written as one text."""
+    return frozenset(text.split())
 
 
 def words(text: str) -> list[str]:
@@ -106,13 +111,15 @@ def _inflect(phrase: str, ending: Callable[[str], str]) -> str:
     """Inflect the first word, and every word after "and" or "then"."""
     parts = phrase.split()
     return " ".join(
-        ending(part) if i == 0 or parts[i - 1] in ("and", "then") else part
+        ending(part)
+        if i == 0 or (parts[i - 1] in ("and", "then") and part not in _NOT_VERBS)
+        else part
         for i, part in enumerate(parts)
     )
 
 
 def _with_s(verb: str) -> str:
-    if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
+    if verb.endswith(("s", "x", "z", "ch", "sh", "o")) and not verb.endswith("oo"):
         return verb + "es"
     if verb.endswith("y") and verb[-2:-1] not in _VOWELS:
         return verb[:-1] + "ies"
@@ -124,6 +131,8 @@ def _with_ing(verb: str) -> str:
         return verb[:-2] + "ying"
     if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye", "inge")):
         return verb[:-1] + "ing"
+    if verb.endswith("ic"):
+        return verb + "king"
     if _doubles(verb):
         return verb + verb[-1] + "ing"
     return verb + "ing"
@@ -133,7 +142,7 @@ def _doubles(verb: str) -> bool:
     """Whether the last consonant is doubled before "-ing": "hum", "drip", not "roar", "blow"."""
     if verb in _DOUBLES:
         return True
-    if verb in _NEVER_DOUBLES or len(verb) < 3:
+    if len(verb) < 3:
         return False
     one_syllable = len(re.findall(r"[aeiouy]+", verb)) == 1
     closed = verb[-1] not in "aeiouwxy" and verb[-2] in "aeiou" and verb[-3] not in "aeiou"
