@@ -95,8 +95,8 @@ def fetch(source: str, patterns: tuple[str, ...]) -> Path:
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise UnreachableError(
-            "the Hugging Face hub cannot be reached, nothing of this model is cached, and no "
-            "folder of this name is here",
+            "the Hugging Face hub cannot be reached or does not answer, nothing of this model is "
+            "cached, and no folder of this name is here",
             where=source,
             hint=LOCAL_WAYS,
         ) from error
@@ -136,7 +136,10 @@ def _from_folder(folder: Path, name: str, device: str, batch_size: int | None) -
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         try:
             model, loading = transformers.ClapModel.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
             )
         except Exception as error:
             # transformers, safetensors and torch raise a dozen kinds for a bad file.

@@ -58,7 +58,7 @@ def test_text_equals_the_peer(space: ClapSpace, peer: ClapModel, hf_folder: Path
     assert (1 - got @ got.T)[others].min() > 100 * TEXT_TOLERANCE
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     rows=st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=12),
     batch_size=st.integers(1, 12),
