@@ -75,8 +75,12 @@ class Walk:
         say()
         say(f"# {text}")
 
-    def run(self, *words: str | int | float) -> None:
+    def run(self, *words: str | int | float, again: bool = False) -> None:
         """Print and run one command, unless it has finished before.
+
+        Args:
+            words: The command.
+            again: Run it even so: it is quick and its output is wanted.
 
         Raises:
             StepError: If the command fails.
@@ -84,7 +88,7 @@ class Walk:
         argv = [str(word) for word in words]
         command = shlex.join(argv)
         say(f"$ {command}")
-        if command in self._done:
+        if command in self._done and not again:
             say("  (done before)")
             return
         begin = time.monotonic()
