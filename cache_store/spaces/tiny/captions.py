@@ -117,6 +117,23 @@ def caption(kind: str, rng: np.random.Generator) -> str:
     return _cased(text, rng)
 
 
+def framed(phrasings: Sequence[str], rng: np.random.Generator) -> str:
+    """One caption from ready phrasings of a concept, in a random frame."""
+    text = _pick(rng, phrasings)
+    draw = rng.random()
+    if draw < 0.2:
+        text = _pick(rng, _FRAMES).format(text)
+    elif draw < 0.3:
+        text = _pick(rng, _QUERIES).format(text)
+    elif draw < 0.4 and len(phrasings) > 1:
+        text = f"{text}, {_pick(rng, phrasings)}"
+    elif draw < 0.5:
+        text += " " + _pick(rng, _HOW)
+    elif draw < 0.6:
+        text += " " + _pick(rng, _WHERE)
+    return _cased(text, rng)
+
+
 def mixed_caption(kinds: Sequence[str], rng: np.random.Generator, *, sequence: bool = False) -> str:
     """One caption of several kinds that sound together, or one after the other."""
     if len(kinds) == 1:

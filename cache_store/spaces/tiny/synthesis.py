@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.signal import lfilter
 
-Signal = NDArray[np.float64]
+Signal = NDArray[np.floating]
 
 _TABLE = 2048  # samples in one cycle of the wavetable oscillator
 
@@ -195,7 +195,7 @@ def grains(
         per_second: Mean number of grains a second, over all shapes.
         frequencies: Of the grain shapes [M] in Hz.
         decays: Their time constants [M] in seconds.
-        loudness: Spread of the grains' loudness (log-normal sigma): the higher, the sparser it sounds.
+        loudness: Spread of the grains' loudness (log-normal sigma); more sounds sparser.
     """
     out = np.zeros(n)
     seconds = n / rate
@@ -219,7 +219,7 @@ def random_times(rng: np.random.Generator, seconds: float, per_second: float) ->
 def regular_times(
     rng: np.random.Generator, seconds: float, gap: float, jitter: float = 0.0
 ) -> Signal:
-    """Instants `gap` seconds apart [E], from a random phase on, each moved by up to `jitter` gaps."""
+    """Instants `gap` seconds apart [E], from a random phase on, moved by up to `jitter` gaps."""
     first = rng.random() * min(gap, seconds / 2)
     times = np.arange(first, seconds, gap)
     return np.maximum(times + gap * jitter * (rng.random(times.size) - 0.5), 0)

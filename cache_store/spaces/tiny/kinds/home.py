@@ -115,7 +115,9 @@ def glass(p: Draw, n: int, rate: int) -> Signal:
         burst = int(0.12 * rate)
         times.append(float(start))
         pieces.append(
-            p("crash", 0.6, 2) * noise(p.rng, burst, rate, 1200, 7800) * fade(burst, rate, 0.001, 0.03)
+            p("crash", 0.6, 2)
+            * noise(p.rng, burst, rate, 1200, 7800)
+            * fade(burst, rate, 0.001, 0.03)
         )
         splinters = round(p("splinters", 12, 45))
         for delay in p.rng.exponential(tail, splinters):

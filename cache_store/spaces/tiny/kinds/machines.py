@@ -115,8 +115,10 @@ def airplane(p: Draw, n: int, rate: int) -> Signal:
     hiss = noise(p.rng, n, rate, 500, p("hiss high", 2500, 6500), -3)
     fall = np.tanh(-2 * position) * p("fall", 0.05, 0.2)
     whine = buzz(p("whine", 600, 2200) * (1 + fall), rate, -12)
-    return near * roar + p("hiss", 0.3, 0.8) * near**2 * hiss + p("whine level", 0.02, 0.2) * (
-        near * whine
+    return (
+        near * roar
+        + p("hiss", 0.3, 0.8) * near**2 * hiss
+        + p("whine level", 0.02, 0.2) * (near * whine)
     )
 
 
@@ -132,7 +134,8 @@ def chainsaw(p: Draw, n: int, rate: int) -> Signal:
     snarl = _rough_motor(p, n, rate, pitch, p("rough", 0.01, 0.05))
     snarl = unit(
         snarl
-        + 2 * resonate(snarl, rate, (p("formant", 700, 1600), p("formant 2", 2500, 4200)), (400, 800))
+        + 2
+        * resonate(snarl, rate, (p("formant", 700, 1600), p("formant 2", 2500, 4200)), (400, 800))
     )
     dust = noise(p.rng, n, rate, 600, 7500)
     return snarl * (0.6 + 0.6 * throttle) + p("dust", 0.1, 0.5) * throttle * dust

@@ -88,7 +88,14 @@ def cough(p: Draw, n: int, rate: int) -> Signal:
             puff = _puff(p, rate, seconds, low, high, 0.004)
             bow = arch(puff.size, 0.15)
             hoarse = voice(
-                p, rate, pitch * (0.8 + 0.3 * bow), bow * 0.7, formants, 250, -5, p("breath", 0.4, 1)
+                p,
+                rate,
+                pitch * (0.8 + 0.3 * bow),
+                bow * 0.7,
+                formants,
+                250,
+                -5,
+                p("breath", 0.4, 1),
             )
             times.append(clock)
             pieces.append(puff + voiced * hoarse)
@@ -141,7 +148,10 @@ def heartbeat(p: Draw, n: int, rate: int) -> Signal:
     second = p("second", 0.4, 0.9) * thump
     split = p("split", 0.25, 0.36) * gap
     beats = place(
-        n, rate, np.concatenate([times, times + split]), [thump] * times.size + [second] * times.size
+        n,
+        rate,
+        np.concatenate([times, times + split]),
+        [thump] * times.size + [second] * times.size,
     )
     return beats + p("flow", 0.003, 0.03) * noise(p.rng, n, rate, 30, 250, -4)
 
@@ -185,7 +195,7 @@ def snore(p: Draw, n: int, rate: int) -> Signal:
             unit(resonate(throat + air, rate, formants, (160, 300))) * arch(length, 0.5, 0.6)
         )
     out = int(0.9 * rate)
-    sighs = [sigh * noise(p.rng, out, rate, 300, 2500, -3) * arch(out) for _ in times]
+    sighs: list[Signal] = [sigh * noise(p.rng, out, rate, 300, 2500, -3) * arch(out) for _ in times]
     return place(n, rate, np.concatenate([times, times + 0.55 * gap]), pieces + sighs)
 
 
