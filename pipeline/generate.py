@@ -43,7 +43,7 @@ Outcome = Literal["done", "already there", "stopped", "budget spent"]
 LOOK_BACK = 200
 REQUESTS_PER_CAPTION = 20.0
 
-_FIRST_YIELD = 0.5  # captions kept per caption asked for, before anything is known
+_FIRST_YIELD = 0.75  # captions kept per caption asked for, before anything is known
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ VERSION = 1  # PRAGMA user_version
 
 OPEN, ANSWERED, LOST = "open", "answered", "lost"
 
+# As the mount table calls them, without the "fuse." that some begin with.
 _NETWORK_FILE_SYSTEMS = frozenset(
-    "9p afs beegfs ceph cifs davfs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.rclone "
-    "fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb2 smb3 smbfs".split()
+    """9p afs beegfs ceph cifs davfs gcsfuse glusterfs gpfs juicefs lustre ncpfs nfs nfs4
+    orangefs rclone s3fs smb2 smb3 smbfs sshfs""".split()  # noqa: SIM905 - a list of 21 strings
 )
 
 _TABLES = (
@@ -98,7 +99,7 @@ class Ledger:
                 some = request_ids[begin : begin + _AT_ONCE]
                 marks = ",".join("?" * len(some))
                 rows = self._connection.execute(
-                    "SELECT request_id, text, finish_reason, prompt_tokens, completion_tokens, "  # noqa: S608 - marks only
+                    "SELECT request_id, text, finish_reason, prompt_tokens, completion_tokens, "
                     f"model, digest FROM answers WHERE request_id IN ({marks})",
                     some,
                 )
@@ -233,7 +234,8 @@ def open_ledger(folder: Path) -> Iterator[Ledger]:
 
 def journal_mode(path: Path) -> str:
     """Return SQLite's journal mode for a file: "wal", or "delete" on a network file system."""
-    return "delete" if _file_system(path) in _NETWORK_FILE_SYSTEMS else "wal"
+    kind = _file_system(path).removeprefix("fuse.")
+    return "delete" if kind in _NETWORK_FILE_SYSTEMS else "wal"
 
 
 def _file_system(path: Path) -> str:
@@ -257,12 +259,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             found=f"format {version}",
             hint="Update lqtse: pip install -U lqtse",
         )
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise _damaged(path, "tables that are not ours")
     connection.execute(f"PRAGMA journal_mode={journal_mode(path)}")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("BEGIN IMMEDIATE")
     if version == 0:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise _damaged(path, "tables that are not ours")
         for table in _TABLES:
             connection.execute(table)
         connection.execute(f"PRAGMA user_version={VERSION}")
@@ -279,8 +281,7 @@ def _digest(request_id: str, answer: Answer) -> str:
         str(answer.completion_tokens),
         answer.model,
     )
-    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(joined).hexdigest()[:32]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _damaged(path: Path, found: object) -> DamagedError:

@@ -151,7 +151,7 @@ def command(
         typer.Option(
             min=1.0,
             metavar="R",
-            help="Give up when, over 200 requests, a caption that can be kept takes more than this.",
+            help="Give up when, over 200 requests, one usable caption takes more than this.",
         ),
     ] = 20.0,
     script: Annotated[

@@ -8,6 +8,7 @@ when it never will.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -16,12 +17,15 @@ from prompts.request import Request
 
 PromptStyle = Literal["chat", "completion"]
 
+# JSON can spell half a surrogate pair, which no file and no database can hold.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
 CUT = "length"  # finish reason of an answer that ran into its token limit
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to one request.
+    """What a model said to one request; half of a surrogate pair in it becomes U+FFFD.
 
     Attributes:
         text: The answer as it came; JSON, a list of lines or anything else.
@@ -36,6 +40,10 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     model: str
+
+    def __post_init__(self) -> None:
+        for name in ("text", "finish_reason", "model"):
+            object.__setattr__(self, name, _LONE_SURROGATE.sub("\ufffd", getattr(self, name)))
 
 
 class Backend(Protocol):

@@ -238,7 +238,10 @@ def prompt_of(request: Request) -> str:
 
 
 def _common(a: str, b: str) -> int:
-    return len(os.path.commonprefix((a, b)))
+    """Length of the common beginning."""
+    if b.startswith(a) or a.startswith(b):
+        return min(len(a), len(b))
+    return next(place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
 
 
 def _complete(server: Any, request: Request, model: str) -> Answer:

@@ -335,7 +335,7 @@ def _filtered(error: openai.APIStatusError) -> bool:
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
     """Seconds that a server asked to wait; the form with a date is left to our own back-off."""
-    with contextlib.suppress(TypeError, ValueError):
-        seconds = float(error.response.headers.get("retry-after"))
+    with contextlib.suppress(KeyError, ValueError):
+        seconds = float(error.response.headers["retry-after"])
         return seconds if seconds >= 0 else None
     return None

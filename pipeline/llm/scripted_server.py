@@ -40,11 +40,13 @@ class ScriptedServer:
         retry_after: Seconds that it asks to wait with a 429; None says nothing.
         structured: False refuses `response_format`, as servers without structured output do.
         refuses: Parameters that it refuses by name, as some models do.
+        message: What it says when it fails.
         port: 0 for any free one.
 
     Attributes:
         calls: Requests answered or refused, by request id (their `Idempotency-Key`).
-        bodies: The parsed body of every request, in order of arrival.
+        bodies: The parsed body of every request that was not refused, in order of arrival.
+        refused: Requests refused for a parameter.
         most_at_once: The most requests that it had at a time.
     """
 
@@ -58,6 +60,7 @@ class ScriptedServer:
         retry_after: float | None = None,
         structured: bool = True,
         refuses: tuple[str, ...] = (),
+        message: str = "the engine died",
         port: int = 0,
     ) -> None:
         self._actor = Actor(script)
@@ -67,6 +70,7 @@ class ScriptedServer:
         self._retry_after = retry_after
         self._refuses = (*refuses, *(() if structured else ("response_format",)))
         self._names_refused = structured
+        self._message = message
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="scripted-server", daemon=True)
@@ -75,6 +79,7 @@ class ScriptedServer:
         self._at_once = 0
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = 0
+        self.refused = 0
 
     @property
     def url(self) -> str:
@@ -97,7 +102,12 @@ class ScriptedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening, and end every connection; harmless if that was done."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def _run(self) -> None:
@@ -158,6 +168,7 @@ class ScriptedServer:
             return True
         for name in self._refuses:
             if name in asked:
+                self.refused += 1
                 param = name if self._names_refused else None
                 message = f"{name} is not supported by this model"
                 await _send(writer, 400, _error(message, "unsupported_parameter", param))
@@ -175,7 +186,7 @@ class ScriptedServer:
             extra = {} if self._retry_after is None else {"Retry-After": f"{self._retry_after:g}"}
             await _send(writer, 429, _error("slow down", "rate_limit_exceeded"), extra)
         elif behaviour == "server_error":
-            await _send(writer, 500, _error("the engine died", "server_error"))
+            await _send(writer, 500, _error(self._message, "server_error"))
         elif behaviour == "unauthorized":
             await _send(writer, 401, _error("no such key", "invalid_api_key"))
         elif behaviour == "not_an_api":
@@ -218,13 +229,13 @@ def _request(asked: Mapping[str, Any], headers: Mapping[str, str], *, is_chat: b
     text = messages[-1]["content"] if messages else prompt
     count, sounds = _COUNT.search(text), _SOUNDS.search(text)
     named = sounds[1] if sounds else prompt.rstrip().rpartition("\n")[2].rstrip(":")
-    concepts = tuple(name.strip() for name in named.split(",") if name.strip()) or ("sound",)
+    concepts = tuple(filter(None, (name.strip(" .") for name in named.split(","))))
     return Request(
         index=0,
         id=headers.get("idempotency-key") or digest(dict(asked))[:32],
         messages=messages,
         prompt=prompt,
-        concepts=concepts,
+        concepts=concepts or ("sound",),
         axes={},
         seed=int(asked.get("seed") or 0),
         max_tokens=int(asked.get("max_tokens") or asked.get("max_completion_tokens") or 256),

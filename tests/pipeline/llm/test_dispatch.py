@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from cache_store.errors import AuthenticationError
+from pipeline.ledger import Ledger, open_ledger
+from pipeline.llm.base import Answer
+from pipeline.llm.dispatch import Answered, Dispatcher
+from pipeline.llm.prices import Budget, Price
+from pipeline.llm.retry import Retrier, RetryPolicy
+from pipeline.llm.scripted import Call, Script, ScriptedBackend
+from prompts.request import Request
+from tests.pipeline.llm.requests import small_plan
+
+PLAN = small_plan()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(tmp_path) as one:
+        yield one
+
+
+class Shuffled(ScriptedBackend):
+    """Answers in a random order; remembers how many it had at once."""
+
+    def __init__(self, script: Script = ("good",), *, seed: int = 0, offline: bool = True) -> None:
+        super().__init__(script, patience=0.01)
+        self.rng = random.Random(seed)
+        self.offline = offline
+        self.at_once = self.most_at_once = 0
+
+    async def answer(self, request: Request) -> Answer:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.rng.uniform(0.0, 0.01))
+            return await super().answer(request)
+        finally:
+            self.at_once -= 1
+
+
+def many() -> int:
+    return 1_000
+
+
+def take(
+    dispatcher: Dispatcher, count: int | None, first: int = 0, ahead: Callable[[], int] = many
+) -> list[Answered]:
+    """The next answers; all that come for a count of None."""
+
+    async def some() -> list[Answered]:
+        got: list[Answered] = []
+        async with aclosing(dispatcher.stream(first, ahead)) as answers:
+            async for answered in answers:
+                got.append(answered)
+                if len(got) == count:
+                    break
+        return got
+
+    return asyncio.run(some())
+
+
+def impatient() -> Retrier:
+    return Retrier(RetryPolicy(attempts=3, base=0.0))
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_answers_come_in_plan_order_whatever_their_arrival(
+    ledger: Ledger, concurrency: int
+) -> None:
+    backend = Shuffled(seed=concurrency)
+    got = take(Dispatcher(PLAN.request, backend, ledger, concurrency=concurrency), 40)
+    assert [one.request.index for one in got] == list(range(40))
+    assert backend.most_at_once <= concurrency
+    assert concurrency == 1 or backend.most_at_once > 1
+
+
+def test_every_answer_is_in_the_ledger_when_it_is_handed_on(ledger: Ledger) -> None:
+    async def check() -> None:
+        dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger)
+        async with aclosing(dispatcher.stream(0, many)) as answers:
+            async for answered in answers:
+                assert ledger.get([answered.request.id]) == {answered.request.id: answered.answer}
+                if answered.request.index == 20:
+                    break
+
+    asyncio.run(check())
+
+
+def test_what_the_ledger_has_is_not_asked_again(ledger: Ledger) -> None:
+    take(Dispatcher(PLAN.request, Shuffled(), ledger), 10, ahead=lambda: 1)
+    backend = Shuffled()
+    dispatcher = Dispatcher(PLAN.request, backend, ledger)
+    got = take(dispatcher, 15)
+    assert [one.replayed for one in got] == [True] * 10 + [False] * 5
+    assert not {PLAN.request(index).id for index in range(10)} & set(backend.actor.calls)
+    assert dispatcher.traffic.replayed == 10
+
+
+def test_little_is_sent_ahead_of_what_is_needed(ledger: Ledger) -> None:
+    backend = Shuffled()
+    take(Dispatcher(PLAN.request, backend, ledger, concurrency=16), 5, ahead=lambda: 2)
+    assert backend.actor.calls.total() <= 6
+
+
+def test_an_answer_that_is_late_holds_a_bounded_number_back(ledger: Ledger) -> None:
+    def first_hangs(call: Call) -> str:
+        return "hang" if call.request.index == 0 and call.attempt == 0 else "good"
+
+    backend = Shuffled(first_hangs)
+    backend._patience = 0.2
+    dispatcher = Dispatcher(PLAN.request, backend, ledger, concurrency=4, retrier=impatient())
+    got = take(dispatcher, 1)
+    assert got[0].request.index == 0
+    assert len(backend.actor.calls) <= 16
+    assert dispatcher.traffic.retries == 1
+
+
+def test_a_final_error_comes_after_the_answers_before_it(ledger: Ledger) -> None:
+    def sixth_is_refused(call: Call) -> str:
+        return "unauthorized" if call.request.index == 5 else "good"
+
+    got: list[int] = []
+
+    async def all_of_them() -> None:
+        dispatcher = Dispatcher(
+            PLAN.request, Shuffled(sixth_is_refused, offline=False), ledger, concurrency=3
+        )
+        async with aclosing(dispatcher.stream(0, many)) as answers:
+            async for answered in answers:
+                got.append(answered.request.index)
+
+    with pytest.raises(AuthenticationError):
+        asyncio.run(all_of_them())
+    assert got == [0, 1, 2, 3, 4]
+    assert ledger.totals().lost == 0
+
+
+def test_a_stop_lets_paid_requests_arrive(ledger: Ledger) -> None:
+    backend = Shuffled(offline=False)
+
+    async def stopped() -> list[int]:
+        dispatcher = Dispatcher(PLAN.request, backend, ledger, concurrency=8)
+        got = []
+        async with aclosing(dispatcher.stream(0, many)) as answers:
+            async for answered in answers:
+                got.append(answered.request.index)
+                if len(got) == 5:
+                    dispatcher.stop()
+        assert dispatcher.end == "stopped"
+        return got
+
+    got = asyncio.run(stopped())
+    assert got == list(range(len(got)))
+    # Everything that was sent was kept.
+    assert ledger.totals().answers == backend.actor.calls.total() >= len(got)
+
+
+def test_leaving_early_lets_paid_requests_arrive_too(ledger: Ledger) -> None:
+    backend = Shuffled(offline=False)
+    take(Dispatcher(PLAN.request, backend, ledger, concurrency=8), 3)
+    assert ledger.totals().answers == backend.actor.calls.total()
+
+
+def test_free_requests_are_dropped_at_the_end_and_nothing_counts_as_lost(ledger: Ledger) -> None:
+    backend = Shuffled()
+    take(Dispatcher(PLAN.request, backend, ledger, concurrency=8), 1)
+    totals = ledger.totals()
+    assert totals.answers <= totals.attempts
+    # An attempt that was left open would be counted as lost by the next to open the ledger.
+    open_attempts = ledger._connection.execute(
+        "SELECT count(*) FROM attempts WHERE outcome = 'open'"
+    ).fetchone()[0]
+    assert open_attempts == 0
+
+
+def test_a_spent_budget_ends_it_and_is_never_passed(ledger: Ledger) -> None:
+    price = Price(input=1_000.0, output=1_000.0)
+    one = Budget(price).worst_case(PLAN.request(0))
+    budget = Budget(price, limit=one * 4)
+    dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger, budget=budget, concurrency=16)
+    got = take(dispatcher, None)
+    assert dispatcher.end == "budget"
+    assert [answered.request.index for answered in got] == list(range(len(got)))
+    # Answers cost less than their worst case, so more than four fit, and the rest is too little.
+    assert len(got) > 4
+    assert one * 3 < budget.spent <= one * 4
+    assert ledger.totals().usd == pytest.approx(budget.spent)
+
+
+def test_attempts_that_may_have_been_paid_count_against_the_budget(ledger: Ledger) -> None:
+    def each_hangs_once(call: Call) -> str:
+        return "hang" if call.attempt == 0 else "good"
+
+    price = Price(input=1_000.0, output=1_000.0)
+    budget = Budget(price)
+    dispatcher = Dispatcher(
+        PLAN.request, Shuffled(each_hangs_once), ledger, budget=budget, retrier=impatient()
+    )
+    take(dispatcher, 1, ahead=lambda: 1)
+    worst = budget.worst_case(PLAN.request(0))
+    answered = ledger.totals().usd - worst
+    assert budget.spent == pytest.approx(worst + answered)
+    assert answered > 0

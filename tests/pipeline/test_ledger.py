@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_store.errors import DamagedError, StorageError, VersionMismatchError
+from pipeline import ledger as ledger_module
+from pipeline.ledger import FILE_NAME, Ledger, journal_mode, open_ledger
+from pipeline.llm.base import Answer
+
+
+def answer(text: str = "a dog barks", *, read: int = 10, written: int = 5) -> Answer:
+    return Answer(text, "stop", read, written, "m")
+
+
+def keep(ledger: Ledger, request_id: str, one: Answer, usd: float | None = None) -> None:
+    (attempt,) = ledger.begin([(request_id, 0.0)])
+    ledger.store([(attempt, request_id, one, usd)])
+
+
+def test_an_answer_that_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer())
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.get(["a", "b"]) == {"a": answer()}
+
+
+@given(text=st.text(), reason=st.text(max_size=10), model=st.text(max_size=10))
+def test_any_text_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, text: str, reason: str, model: str
+) -> None:
+    one = Answer(text, reason, 1, 2, model)
+    with open_ledger(tmp_path_factory.mktemp("ledger")) as ledger:
+        keep(ledger, "a", one)
+        assert ledger.get(["a"]) == {"a": one}
+
+
+def test_half_a_surrogate_does_not_lose_the_answers_beside_it(tmp_path: Path) -> None:
+    broken = answer("a \ud800 dog")  # json.loads makes one of "\\ud800"
+    with open_ledger(tmp_path) as ledger:
+        first, second = ledger.begin([("a", 0.0), ("b", 0.0)])
+        ledger.store([(first, "a", broken, None), (second, "b", answer(), None)])
+        found = ledger.get(["a", "b"])
+    assert found["b"] == answer()
+    assert "dog" in found["a"].text
+
+
+def test_thousands_of_ids_are_looked_up_at_once(tmp_path: Path) -> None:
+    ids = [f"{number}" for number in range(2_345)]
+    with open_ledger(tmp_path) as ledger:
+        attempts = ledger.begin([(one, 0.0) for one in ids])
+        ledger.store((n, one, answer(one), None) for n, one in zip(attempts, ids, strict=True))
+        assert {key: value.text for key, value in ledger.get(ids).items()} == dict(
+            zip(ids, ids, strict=True)
+        )
+
+
+def test_the_first_answer_stays(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer("first"))
+        keep(ledger, "a", answer("second"))
+        assert ledger.get(["a"])["a"].text == "first"
+
+
+def test_totals_count_tokens_cost_and_what_was_lost(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer(read=10, written=5), 0.25)
+        keep(ledger, "b", answer(read=1, written=2), None)
+        (failed,) = ledger.begin([("c", 9.0)])
+        ledger.fail(failed, "rate_limit")
+        (timed_out,) = ledger.begin([("c", 9.0)])
+        ledger.fail(timed_out, "timeout", 0.5)
+        ledger.begin([("d", 2.0)])
+        assert ledger.totals().usd == 0.75, "what is in flight is not spent yet"
+    with open_ledger(tmp_path) as ledger:
+        totals = ledger.totals()
+    assert (totals.answers, totals.prompt_tokens, totals.completion_tokens) == (2, 11, 7)
+    assert (totals.attempts, totals.lost) == (5, 1)
+    assert totals.usd == 0.75 + 2.0, "what was in flight when the process ended counts"
+
+
+def _store_and_die(folder: Path) -> None:
+    with open_ledger(folder) as ledger:
+        keep(ledger, "stored", answer())
+        ledger.begin([("in flight", 1.5)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_loses_no_answer_and_leaves_its_attempts_marked(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_store_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.get(["stored"]) == {"stored": answer()}
+        assert (ledger.totals().lost, ledger.totals().usd) == (1, 1.5)
+
+
+def test_it_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        mode = ledger._connection.execute("PRAGMA journal_mode").fetchone()[0]
+        full = ledger._connection.execute("PRAGMA synchronous").fetchone()[0]
+    assert (mode, full) == ("wal", 2)
+
+
+def test_a_network_file_system_gets_a_rollback_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, mode in (("nfs4", "delete"), ("fuse.sshfs", "delete"), ("ext4", "wal")):
+        monkeypatch.setattr(ledger_module, "_file_system", lambda _, kind=kind: kind)
+        assert journal_mode(tmp_path / FILE_NAME) == mode
+        (tmp_path / kind).mkdir()
+        with open_ledger(tmp_path / kind) as ledger:
+            assert ledger._connection.execute("PRAGMA journal_mode").fetchone()[0] == mode
+
+
+def _one_line(message: str) -> bool:
+    return "\n" not in message and FILE_NAME in message
+
+
+def test_a_file_that_is_no_ledger_is_damage_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"this is not SQLite" * 100)
+    with pytest.raises(DamagedError, match="ledger is damaged") as caught, open_ledger(tmp_path):
+        pass
+    assert _one_line(caught.value.message)
+    assert caught.value.exit_code == 3
+
+
+def test_a_database_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / FILE_NAME)
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(DamagedError, match="tables that are not ours"), open_ledger(tmp_path):
+        pass
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_a_flipped_letter_in_an_answer_is_found(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer("a dog barks"))
+    path = tmp_path / FILE_NAME
+    data = path.read_bytes()
+    assert data.count(b"a dog barks") == 1
+    path.write_bytes(data.replace(b"a dog barks", b"a hog barks"))
+    with open_ledger(tmp_path) as ledger, pytest.raises(DamagedError, match="altered"):
+        ledger.get(["a"])
+
+
+def test_a_cut_file_is_damage(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        for number in range(200):
+            keep(ledger, f"{number}", answer("x" * 500))
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DamagedError) as caught, open_ledger(tmp_path) as ledger:
+        ledger.get([f"{number}" for number in range(200)])
+    assert _one_line(caught.value.message)
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        ledger._connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(VersionMismatchError, match="newer version"), open_ledger(tmp_path):
+        pass
+
+
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer())
+        # SQLite says the same of this limit as of a full disk.
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StorageError, match="disk is full") as caught:
+            for number in range(100):
+                keep(ledger, f"{number}", answer("x" * 5_000))
+        assert _one_line(caught.value.message)
+        assert ledger.get(["a"]) == {"a": answer()}
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.get(["a"]) == {"a": answer()}
+
+
+def test_a_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught, open_ledger(tmp_path / "nowhere"):
+        pass
+    assert _one_line(caught.value.message)
