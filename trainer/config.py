@@ -18,7 +18,7 @@ from typing import Any
 from cache_store.errors import ConfigError, DataError, UsageError, storage_errors
 
 SCHEDULES = ("cosine", "constant")
-LOSSES = ("snr", "l1")
+LOSSES = ("snr", "si_sdr", "l1")
 PRECISIONS = ("no", "bf16", "fp16")
 AVOID = ("auto", "label", "embedding", "none")
 
@@ -38,7 +38,12 @@ class TrainConfig:
         space: The embedding space for clips without stored embeddings; empty for the cache's own.
         space_name: The name of stored embeddings' space, where their file does not say it.
         strategy: How a clip's condition is made, see `trainer.conditioning`.
-        k: Neighbours that a retrieval strategy looks at.
+        k: Neighbours that `topk-mean`, `softmax` and `sample` look at.
+        temperature: Of `softmax`.
+        noise_std: Of `noise`, in each dimension.
+        noise_angle: Of `noise`, in degrees; above 0 it is used instead of `noise_std`.
+        noise_share: Of `lafite`.
+        dropout: Of `dropout`, the share of dimensions left out.
         model: The separator's size, see `trainer.models`.
         sample_rate: At which it hears and speaks, in Hz.
         seconds: Length of a mixture.
@@ -56,7 +61,7 @@ class TrainConfig:
         warmup: Steps over which the learning rate rises from zero.
         weight_decay: Of AdamW.
         clip_norm: Largest norm of a gradient; 0 for no clipping.
-        loss: `snr` (its negative, in dB) or `l1` (of the waves).
+        loss: `snr` or `si_sdr` (their negatives, in dB) or `l1` (of the waves).
         seed: Of everything random.
         valid_every: Steps between two validations, which also write a checkpoint.
         valid_mixtures: Held-out mixtures of a validation.
@@ -82,6 +87,11 @@ class TrainConfig:
     space_name: str = ""
     strategy: str = "top1"
     k: int = 5
+    temperature: float = 0.01
+    noise_std: float = 0.016**0.5
+    noise_angle: float = 0.0
+    noise_share: float = 0.75
+    dropout: float = 0.5
     model: str = "small"
     sample_rate: int = 8000
     seconds: float = 2.0
@@ -152,6 +162,11 @@ class TrainConfig:
         """A configuration from a TOML file alone; see `load`."""
         return cls.load(path)
 
+    def strategy_options(self) -> dict[str, Any]:
+        """What `trainer.conditioning.build_strategy` takes besides the name."""
+        names = ("k", "temperature", "noise_std", "noise_angle", "noise_share", "dropout")
+        return {name: getattr(self, name) for name in names}
+
     def replace(self, **changes: Any) -> TrainConfig:
         """The same configuration with some values changed, checked anew."""
         return dataclasses.replace(self, **changes)
@@ -188,7 +203,7 @@ def _wrong_types(config: TrainConfig) -> list[str]:
 
 
 def _wrong_values(config: TrainConfig) -> list[str]:
-    from trainer.conditioning import strategy_names
+    from trainer.conditioning import build_strategy, strategy_names
 
     faults = []
 
@@ -206,7 +221,13 @@ def _wrong_values(config: TrainConfig) -> list[str]:
         ("avoid", AVOID),
     ):
         need(getattr(config, name) in choices, name, "one of " + ", ".join(choices))
-    for name in ("k", "interferers_max", "steps", "batch_size", "valid_every", "log_every"):
+    for strategy in strategy_names():
+        try:
+            build_strategy(strategy, **config.strategy_options())
+        except UsageError as error:
+            fault = f"{error.what}, got {error.found}"
+            faults += [fault] if fault not in faults else []  # several have a `k`
+    for name in ("interferers_max", "steps", "batch_size", "valid_every", "log_every"):
         need(getattr(config, name) >= 1, name, "at least 1")
     for name in ("seed", "warmup", "weight_decay", "clip_norm", "valid_sounds", "workers"):
         need(getattr(config, name) >= 0, name, "at least 0")
@@ -215,7 +236,6 @@ def _wrong_values(config: TrainConfig) -> list[str]:
     need(0.1 <= config.seconds <= 600, "seconds", "from 0.1 to 600")
     need(config.lr > 0, "lr", "above 0")
     need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")
-    need(config.warmup < config.steps or config.warmup == 0, "warmup", "less than `steps`")
     need(config.snr_min <= config.snr_max, "snr_min", f"at most `snr_max` ({config.snr_max})")
     for name in ("snr_min", "snr_max", "valid_snr"):
         need(abs(getattr(config, name)) <= 100, name, "from -100 to 100 (dB)")

@@ -20,7 +20,7 @@ import numpy as np
 
 from cache_store.clips import ClipTable, embed_clips
 from cache_store.console import progress, warn
-from cache_store.errors import SpaceMismatchError, UsageError, storage_errors
+from cache_store.errors import AudioError, SpaceMismatchError, UsageError, storage_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,10 @@ def _computed(
 
 def _key(name: str, path: Path) -> bytes:
     """What tells this recording from others, and from another content of the same file."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise AudioError("no such file", where=path) from error
     text = f"{name}\0{status.st_size}\0{status.st_mtime_ns}"
     return hashlib.sha256(text.encode()).digest()[:_KEY_BYTES]
 

@@ -5,6 +5,7 @@ Letters: B clips of a batch, n clips of a table, N rows of a cache, K neighbours
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,33 @@ def unit(vectors: Tensor) -> Tensor:
     """
     vectors = vectors.float()
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
+
+
+def normal(like: Tensor, generator: Generator | None) -> Tensor:
+    """Standard normal numbers in the shape of `like`, float32 on its device.
+
+    Raises:
+        UsageError: Without a generator: nothing here draws from global state.
+    """
+    import torch
+
+    source = _source(generator)
+    drawn = torch.randn(like.shape, generator=source, device=source.device)
+    return drawn.to(like.device)
+
+
+def uniform(like: Tensor, shape: Sequence[int], generator: Generator | None) -> Tensor:
+    """Numbers uniform in [0, 1), float32 [shape] on the device of `like`; raises as `normal`."""
+    import torch
+
+    source = _source(generator)
+    return torch.rand(tuple(shape), generator=source, device=source.device).to(like.device)
+
+
+def _source(generator: Generator | None) -> Generator:
+    if generator is None:
+        raise UsageError("this strategy draws at random and needs a generator")
+    return generator
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,25 @@ from cache_store.errors import UsageError
 from trainer.conditioning.audio import Audio
 from trainer.conditioning.base import Strategy
 from trainer.conditioning.caption import Caption
+from trainer.conditioning.dropout import Dropout
+from trainer.conditioning.lafite import Lafite
+from trainer.conditioning.mix import Mix
+from trainer.conditioning.noise import Noise
+from trainer.conditioning.sample import Sample
+from trainer.conditioning.shift import Shift
+from trainer.conditioning.softmax import Softmax
 from trainer.conditioning.top1 import Top1
 from trainer.conditioning.topk_mean import TopKMean
 
 STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
-    {kind.name: kind for kind in (Audio, Top1, TopKMean, Caption)}
+    {
+        kind.name: kind
+        for kind in (
+            *(Audio, Noise, Lafite, Dropout, Shift),
+            *(Top1, TopKMean, Softmax, Sample, Mix),
+            Caption,
+        )
+    }
 )
 
 
