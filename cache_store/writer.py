@@ -27,6 +27,7 @@ from cache_store.errors import (
     DataError,
     LeaseHeldError,
     SpaceMismatchError,
+    UsageError,
     storage_errors,
 )
 from cache_store.files import DISK, FileLayer, commit_file, link_file, replace_file, sweep
@@ -279,7 +280,10 @@ def open_writer(
     folder = Path(path)
     check_folder(folder, create)
     with storage_errors(folder):
-        layer.make_folder(folder)
+        try:
+            layer.make_folder(folder)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+            raise UsageError("cannot make a folder here", where=folder) from error
         lease = Lease(folder)
         lease.acquire()
     try:
