@@ -89,6 +89,7 @@ def panel(progress: Progress) -> Panel:
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     done = progress.before + progress.kept
     table = Table.grid(padding=(0, 2))
@@ -100,7 +101,8 @@ def panel(progress: Progress) -> Panel:
     table.add_row("refused", _reasons(progress.rejected) or "none")
     for name, text in _requests(progress):
         table.add_row(name, text)
-    title = f"generate: {progress.title}" + (" (stopping)" if progress.stopping else "")
+    # As text: a model's name may hold what rich would read as markup.
+    title = Text(f"generate: {progress.title}" + (" (stopping)" if progress.stopping else ""))
     bar = ProgressBar(total=max(progress.wanted, 1), completed=done)
     return Panel(Group(bar, table), title=title, title_align="left")
 

@@ -9,6 +9,7 @@ when it never will.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -44,6 +45,24 @@ class Answer:
     def __post_init__(self) -> None:
         for name in ("text", "finish_reason", "model"):
             object.__setattr__(self, name, _LONE_SURROGATE.sub("\ufffd", getattr(self, name)))
+
+
+def join_lines(continuations: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Join several continuations of one prompt into the text of one answer.
+
+    One that was cut comes last, where a cut is expected; further ones that were cut are left out,
+    since nothing in a joined text could mark them.
+
+    Args:
+        continuations: Text and finish reason of each.
+
+    Returns:
+        Text and finish reason.
+    """
+    whole = [text for text, reason in continuations if reason != CUT]
+    cut = [text for text, reason in continuations if reason == CUT]
+    reason = CUT if cut else next((reason for _, reason in continuations), "stop")
+    return "\n".join(text.strip("\n") for text in (*whole, *cut[:1])), reason
 
 
 class Backend(Protocol):

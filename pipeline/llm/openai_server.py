@@ -26,7 +26,7 @@ from cache_store.errors import (
     UnreachableError,
     UsageError,
 )
-from pipeline.llm.base import Answer, AttemptFailed, PromptStyle
+from pipeline.llm.base import Answer, AttemptFailed, PromptStyle, join_lines
 from prompts.request import Request
 
 if TYPE_CHECKING:
@@ -178,6 +178,10 @@ class OpenAIBackend:
             "seed": request.seed,
             self._dialect.limit: request.max_tokens,
         }
+        if not request.is_chat and request.count > 1:
+            # Several continuations of one prompt, each a caption, with its share of the tokens.
+            wanted["n"] = request.count
+            wanted[self._dialect.limit] = max(1, request.max_tokens // request.count)
         if request.stop:
             wanted["stop"] = list(request.stop)
         if request.is_chat and request.schema is not None:
@@ -185,8 +189,6 @@ class OpenAIBackend:
                 "type": "json_schema",
                 "json_schema": {"name": "captions", "schema": request.schema, "strict": True},
             }
-        if not request.is_chat and request.count > 1:
-            wanted["n"] = request.count
         return {name: value for name, value in wanted.items() if name not in self._dialect.dropped}
 
     async def _send(self, request: Request, parameters: dict[str, Any]) -> Answer:
@@ -201,15 +203,17 @@ class OpenAIBackend:
                 extra_headers=headers,
                 **parameters,
             )
-            texts = [reply.choices[0].message.content or reply.choices[0].message.refusal or ""]
+            message = reply.choices[0].message
+            said = [(message.content or message.refusal or "", str(reply.choices[0].finish_reason))]
         else:
             reply = await client.completions.create(
                 model=self.model, prompt=request.prompt, extra_headers=headers, **parameters
             )
-            texts = [choice.text for choice in reply.choices]
+            said = [(choice.text or "", str(choice.finish_reason)) for choice in reply.choices]
+        text, finish_reason = join_lines(said)
         return Answer(
-            text=self._mask("\n".join(texts)),
-            finish_reason=str(reply.choices[-1].finish_reason),
+            text=self._mask(text),
+            finish_reason=finish_reason,
             prompt_tokens=reply.usage.prompt_tokens if reply.usage else 0,
             completion_tokens=reply.usage.completion_tokens if reply.usage else 0,
             model=str(reply.model or self.model),

@@ -201,4 +201,4 @@ def _failure(behaviour: str) -> Exception | None:
     if behaviour not in transient:
         return None
     outcome, error = transient[behaviour]
-    return AttemptFailed(outcome, error, may_cost=behaviour in ("hang", "drop"))
+    return AttemptFailed(outcome, error, may_cost=behaviour in ("hang", "drop", "not_an_api"))
