@@ -129,7 +129,7 @@ def check_goes_on(path: Path) -> None:
         add_step(path, 1, first=1000)
     report = verify_cache(path)
     assert report.faults == []
-    assert not [place for place in path.rglob(f"{TMP_PREFIX}*")]
+    assert not list(path.rglob(f"{TMP_PREFIX}*"))
 
 
 @pytest.mark.parametrize("when", ["before", "halfway", "after"])
@@ -153,6 +153,7 @@ def test_a_fault_at_any_step_leaves_before_or_after(
 DIE = """
 import os, sys
 from pathlib import Path
+import pandas, psutil  # pyarrow and the lease load these when first used: once here, not 30 times
 from tests.cache_store.test_crash import FaultyLayer, add_second_step, die
 
 when = sys.argv[1]

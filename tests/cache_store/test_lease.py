@@ -105,7 +105,7 @@ def test_a_process_that_got_the_same_number_does_not_hold(tmp_path: Path) -> Non
 def test_far_away_only_the_heartbeat_counts(tmp_path: Path) -> None:
     elsewhere = replace(Holder.of_this_process(), host="other-machine", pid=1)
     plant(tmp_path, elsewhere, silence=SILENCE_SECONDS - 30)
-    with pytest.raises(LeaseHeldError, match="process 1 on other-machine.*If it is dead"):
+    with pytest.raises(LeaseHeldError, match=r"process 1 on other-machine.*If it is dead"):
         Lease(tmp_path).acquire()
     plant(tmp_path, elsewhere, silence=SILENCE_SECONDS + 30)
     lease = Lease(tmp_path)

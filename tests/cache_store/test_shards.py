@@ -75,7 +75,7 @@ def test_a_cut_file_is_damaged(path: Path, share: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     for read in (shards.read_table, shards.read_footer):
-        with pytest.raises(DamagedError, match="damaged: .*a.parquet"):
+        with pytest.raises(DamagedError, match=r"damaged: .*a\.parquet"):
             read(path)
 
 
