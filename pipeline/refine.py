@@ -14,6 +14,7 @@ order give the same answers. Memory is about 2 kB a caption, most of it the hash
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Literal
@@ -96,7 +97,7 @@ def _words(text: str) -> list[str]:
 
 
 def _shingles(words: list[str]) -> frozenset[str]:
-    return frozenset(words) | {f"{a} {b}" for a, b in zip(words, words[1:], strict=False)}
+    return frozenset(words) | {f"{a} {b}" for a, b in itertools.pairwise(words)}
 
 
 def _sketch(shingles: frozenset[str]) -> MinHash:
