@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from cache_store.cache import Cache, Hits
     from cache_store.clips import ClipReject, ClipTable
+    from cache_store.spaces import Space
 
     Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -106,6 +107,7 @@ def join_clips(
     """
     from cache_store.cache import open_cache
     from cache_store.clips import read_clips, usable, write_rejects
+    from cache_store.spaces import pick_device
 
     output = Path(output)
     with open_cache(cache) as store:
@@ -116,9 +118,11 @@ def join_clips(
         stored = table.embeddings is not None
         if table.space is not None:
             store.require_space(table.space, f"the stored embeddings of {audio}")
+        place = pick_device(device)
+        model = None if stored else _model(store, space, place)
         # Stored embeddings need no sample, so their recordings' headers are enough.
         table, rejects = usable(table, samples=not stored)
-        vectors, place = _vectors(store, table, space, device, batch, progress)
+        vectors = _vectors(table, model, batch, progress)
         hits = store.search(vectors, k, device=place)
         write_clips(output, clips_table(output, table, vectors, hits), metadata_of(store, hits, k))
         rejects_file = rejects_path(output)
@@ -129,15 +133,20 @@ def join_clips(
         return _report(store, vectors, hits, rejects, rejects_file, stored)
 
 
-def _vectors(
-    store: Cache,
-    table: ClipTable,
-    spec: str | None,
-    device: str,
-    batch: int,
-    progress: Progress,
-) -> tuple[Vectors, str]:
-    """The clips' audio embeddings, stored or computed, and the device that did it.
+def _model(store: Cache, spec: str | None, device: str) -> Space:
+    """The model that hears the clips: of the cache's own space, and with an audio tower."""
+    space = load_matching(spec, store.space, device=device)
+    if space.sample_rate <= 0:
+        raise UsageError(
+            f"{space.name} has no audio tower",
+            hint="Name a model of the cache's space with --space, "
+            "or give a manifest whose column `embedding` holds the audio embeddings",
+        )
+    return space
+
+
+def _vectors(table: ClipTable, model: Space | None, batch: int, progress: Progress) -> Vectors:
+    """The clips' audio embeddings, the stored ones if there is no model.
 
     Shape:
         [n, D], float32, unit norm.
@@ -145,24 +154,15 @@ def _vectors(
     import numpy as np
 
     from cache_store.clips import embed_clips
-    from cache_store.spaces import pick_device
 
-    place = pick_device(device)
-    if table.embeddings is not None:
-        return table.embeddings, place
-    space = load_matching(spec, store.space, device=place)
-    if space.sample_rate <= 0:
-        raise UsageError(
-            f"{space.name} has no audio tower",
-            hint="Name a model of the cache's space with --space, "
-            "or give a manifest whose column `embedding` holds the audio embeddings",
-        )
-    vectors = np.empty((len(table), space.dim), dtype=np.float32)
+    if model is None:
+        return np.asarray(table.embeddings)
+    vectors = np.empty((len(table), model.dim), dtype=np.float32)
     with progress(len(table)) as tick:
-        for row, vector in embed_clips(table, space, batch=batch):
+        for row, vector in embed_clips(table, model, batch=batch):
             vectors[row] = vector
             tick(1)
-    return vectors, place
+    return vectors
 
 
 def _report(

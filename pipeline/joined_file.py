@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache_store.errors import DamagedError, UsageError, storage_errors
+from cache_store.errors import DamagedError, StorageError, UsageError, storage_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +51,12 @@ def check_output(output: Path, audio: Path) -> None:
     if output.exists() and audio.exists() and output.samefile(audio):
         raise UsageError("the output is the input", where=output, hint="Name another file")
     probe = output.with_name(f".tmp-{uuid.uuid4().hex}")
-    with storage_errors(output):
-        probe.touch()
-        probe.unlink()
+    try:
+        with storage_errors(output):
+            probe.touch()
+            probe.unlink()
+    except OSError as error:
+        raise StorageError("cannot write the output", where=output, found=error.strerror) from error
 
 
 def _kind(path: Path) -> str | None:

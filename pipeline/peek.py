@@ -47,7 +47,7 @@ def peek(
         count: How many rows, at most.
         seed: Draw them at random, the same for the same seed; None takes the first.
         rejects: Look at refused captions and their reasons.
-        shard: Look at one file only: its path in the cache, or the beginning of its name.
+        shard: Look at one file only: the beginning of its path in the cache, or of its name.
 
     Raises:
         UsageError: If no file, or more than one, is named so.
@@ -93,7 +93,9 @@ def caption_files(manifest: Manifest) -> tuple[FileEntry, ...]:
 
 def _named(shard: str, entries: Sequence[FileEntry]) -> FileEntry:
     found = [
-        entry for entry in entries if entry.path == shard or Path(entry.path).name.startswith(shard)
+        entry
+        for entry in entries
+        if entry.path.startswith(shard) or Path(entry.path).name.startswith(shard)
     ]
     if len(found) != 1:
         raise UsageError(

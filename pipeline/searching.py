@@ -123,12 +123,14 @@ def check_k(store: Cache, k: int) -> None:
 
     Raises:
         UsageError: `k` is not from 1 to the number of captions.
+        DataError: Nothing is embedded yet.
     """
+    name = store.space.name  # says so if nothing is embedded
     if not 1 <= k <= len(store):
         raise UsageError(
             "-k is larger than the cache" if k > 0 else "-k must be positive",
             where=store.path,
-            expected=f"1 to {len(store):,}, the number of its embedded captions",
+            expected=f"1 to {len(store):,}, the number of its captions embedded by {name}",
             found=k,
         )
 

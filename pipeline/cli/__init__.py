@@ -6,13 +6,26 @@ torch, numpy, pyarrow and the like are imported inside the command that needs th
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from typing import Annotated
 
 import typer
 
 from cache_store import console
+from pipeline.cli import (
+    demo,
+    doctor,
+    embed,
+    generate,
+    import_,
+    index,
+    join,
+    search,
+    show,
+    sounds,
+    stats,
+    verify,
+)
 
 PROG = "lqtse-cache"
 
@@ -64,11 +77,21 @@ def _options(
 
 
 # In the order in which a user meets them.
-for _name in (  # noqa: SIM905
-    "generate import_ embed index search join show stats verify doctor sounds demo".split()
+for _command in (
+    demo,
+    generate,
+    import_,
+    embed,
+    index,
+    search,
+    join,
+    show,
+    stats,
+    verify,
+    sounds,
+    doctor,
 ):
-    if importlib.util.find_spec(f"pipeline.cli.{_name}") is not None:
-        importlib.import_module(f"pipeline.cli.{_name}").register(app)
+    _command.register(app)
 
 
 def main() -> None:

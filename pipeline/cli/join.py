@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -111,6 +112,8 @@ def command(
             "file": str(output),
         },
         as_json=as_json,
-        next_command=f"lqtse train --cache {cache} --audio {output} --out run --strategy top1",
+        next_command=shlex.join(
+            ["lqtse", "train", "--cache", str(cache), "--audio", str(output), "--out", "run"]
+        ),
         title=f"joined {audio} with {cache}",
     )

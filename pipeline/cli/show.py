@@ -30,7 +30,7 @@ def command(
         Optional[str],
         typer.Option(
             metavar="FILE",
-            help="One file only: its path in the cache, or how its name begins.",
+            help="One file only: how its path, or its name, begins.",
             show_default=False,
         ),
     ] = None,

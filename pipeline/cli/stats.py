@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from cache_store import console
 from pipeline.cli.options import AsJson, CacheFolder, command_line
+
+if TYPE_CHECKING:
+    from cache_store.manifest import Manifest
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +32,12 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     with open_cache(cache) as store:
         facts = store.stats()
         description = describe(store)
+        following = _following(store.manifest)
+    # Imported captions name no model.
+    models = {name or "not by a model": count for name, count in facts["models"].items()}
     facts |= {
         "captions": description.captions,
+        "models": models,
         "captions by words": description.lengths,
         "concepts": description.concepts,
         "commonest concepts": description.commonest,
@@ -38,10 +47,17 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
         facts["captions sampled for the spread"] = description.sampled
         facts["mean cosine of two captions"] = _rounded(description.mean_cosine)
         facts["Vendi score of the sample"] = _rounded(description.vendi)
-    following = "index" if facts["embedded"] else "embed"
     console.summarise(
         facts, as_json=as_json, next_command=command_line(following, cache), title=str(cache)
     )
+
+
+def _following(manifest: Manifest) -> str:
+    from pipeline.importing import unembedded_rows
+
+    if unembedded_rows(manifest):
+        return "embed"
+    return "verify" if any(map(manifest.is_fresh, manifest.indexes)) else "index"
 
 
 def _rounded(value: float | None) -> float | None:

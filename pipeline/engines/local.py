@@ -3,17 +3,20 @@
 Each worker prepares the stage once (loads its model) and then takes a shard whenever it is free, so
 one shard a worker is under way and memory does not grow with their number. A fault in a worker, or
 a worker that dies, stops the run; what the caller committed before stays. Workers end with their
-parent, even when it is killed: the next row that they report finds nobody listening.
+parent, even when it is killed.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from cache_store.errors import LqtseError, UsageError
@@ -67,7 +70,7 @@ def map_shards(
 class _Worker:
     process: BaseProcess
     connection: Connection
-    shard: int = -1  # the number of the one it works on
+    shard: int = -1  # the number of the one it works on, once it has one
 
 
 def _in_processes(
@@ -78,8 +81,7 @@ def _in_processes(
     try:
         for _ in range(workers):
             staff.append(_hire(stage))
-            staff[-1].shard = next(waiting)
-            staff[-1].connection.send(shards[staff[-1].shard])
+            _assign(staff[-1], next(waiting), shards)
         busy = {worker.connection: worker for worker in staff}
         while busy:
             for connection in wait(list(busy)):
@@ -91,11 +93,11 @@ def _in_processes(
                 if kind == "fault":
                     raise value
                 done = worker.shard
-                worker.shard = next(waiting, -1)
-                if worker.shard < 0:
+                following = next(waiting, None)
+                if following is None:
                     del busy[worker.connection]
                 else:
-                    worker.connection.send(shards[worker.shard])
+                    _assign(worker, following, shards)
                 yield done, value
     finally:
         for worker in staff:
@@ -109,9 +111,22 @@ def _hire(stage: Stage[Any, Any]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, stage), daemon=True)
-    process.start()
+    # Ctrl-C reaches the whole process group, but the parent alone decides what it means: a child
+    # inherits the mask, and so is deaf to it from its first instruction on.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()  # so that a dead worker reads as the end of the pipe
     return _Worker(process, ours)
+
+
+def _assign(worker: _Worker, number: int, shards: Sequence[Any]) -> None:
+    worker.shard = number
+    # A worker that is dead already is told of when it is read from.
+    with suppress(ConnectionError):
+        worker.connection.send(shards[number])
 
 
 def _receive(worker: _Worker) -> tuple[str, Any]:
@@ -130,9 +145,9 @@ def _receive(worker: _Worker) -> tuple[str, Any]:
 
 def _work(connection: Connection, stage: Stage[Any, Any]) -> None:
     """The worker: prepare once, then a shard in, a result out, until the parent is gone."""
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    Thread(target=_end_with_parent, daemon=True).start()
+    # The end of the pipe is the end of the parent.
+    with suppress(EOFError, ConnectionError):
         try:
             work = stage.prepare()
             while True:
@@ -145,5 +160,11 @@ def _work(connection: Connection, stage: Stage[Any, Any]) -> None:
             raise
         except Exception as error:  # noqa: BLE001 - told to the parent, which ends the run
             connection.send(("fault", RuntimeError(f"{type(error).__name__}: {error}")))
-    except (EOFError, ConnectionError):
-        return
+
+
+def _end_with_parent() -> None:
+    # Without this, the worker of a killed parent would go on to the end of its shard.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cache_store.cache import open_cache
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    EmptyInputError,
+    LeaseHeldError,
+    MismatchError,
+    SpaceMismatchError,
+    UsageError,
+)
+from cache_store.manifest import Manifest, newest_manifest
+from cache_store.verify import verify_cache
+from cache_store.writer import CacheWriter, open_writer
+from pipeline.embed import embed_cache
+from pipeline.importing import import_captions
+from tests.pipeline.materials import (
+    DIM,
+    HashSpace,
+    captions,
+    unit_vector,
+    write_lines,
+    write_vectors,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache of 25 captions in shards of 10, 10 and 5 rows, nothing embedded."""
+    import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(25)), shard_rows=10)
+    return tmp_path / "c"
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[HashSpace], HashSpace]:
+    """Let every spec load the space that it is given."""
+
+    def use_space(space: HashSpace) -> HashSpace:
+        monkeypatch.setattr("cache_store.spaces.load_space", lambda *_, **__: space)
+        return space
+
+    return use_space
+
+
+Use = Callable[[HashSpace], HashSpace]
+
+
+def manifest_of(cache: Path) -> Manifest:
+    manifest = newest_manifest(cache)
+    assert manifest is not None
+    return manifest
+
+
+def test_every_captions_shard_gets_one_data_shard_in_the_same_order(cache: Path, use: Use) -> None:
+    space = use(HashSpace())
+    report = embed_cache(cache, space="tiny")
+    assert (report.embedded, report.shards, report.resumed, report.total) == (25, 3, 0, 25)
+    manifest = manifest_of(cache)
+    assert [entry.source for entry in manifest.data] == [
+        entry.sha256 for entry in manifest.captions
+    ]
+    assert (manifest.space, manifest.dtype) == (space.record, "float16")
+    with open_cache(cache) as store:
+        assert store.captions(range(25)) == captions(25)
+        expected = np.stack([unit_vector(text) for text in captions(25)])
+        # float16 keeps 11 bits of values below 1.
+        np.testing.assert_allclose(store.embeddings, expected, atol=2**-12)
+    assert verify_cache(cache).whole
+
+
+def test_float32_keeps_every_bit(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    embed_cache(cache, dtype="float32")
+    with open_cache(cache) as store:
+        expected = np.stack([unit_vector(text) for text in captions(25)])
+        np.testing.assert_array_equal(store.embeddings, expected)
+
+
+def test_an_embedded_cache_leaves_nothing_to_do(cache: Path, use: Use) -> None:
+    space = use(HashSpace())
+    embed_cache(cache)
+    asked = len(space.embedded)
+    report = embed_cache(cache)
+    assert (report.embedded, report.shards, report.total) == (0, 0, 25)
+    assert len(space.embedded) == asked
+    assert manifest_of(cache).number == 2
+
+
+def test_only_new_captions_are_embedded_and_old_rows_keep_their_numbers(
+    cache: Path, use: Use, tmp_path: Path
+) -> None:
+    space = use(HashSpace())
+    embed_cache(cache)
+    import_captions(cache, write_lines(tmp_path / "more.txt", captions(30)))
+    space.embedded.clear()
+    report = embed_cache(cache)
+    assert (report.embedded, report.total) == (5, 30)
+    assert space.embedded == captions(5, first=25)
+    with open_cache(cache) as store:
+        assert store.captions(range(30)) == captions(30)
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(cache: Path, use: Use) -> None:
+    use(HashSpace(fail_after=15))
+    with pytest.raises(KeyboardInterrupt):
+        embed_cache(cache)
+    assert manifest_of(cache).data == ()  # nothing half-way is visible
+    space = use(HashSpace())
+    report = embed_cache(cache)
+    assert (report.embedded, report.shards, report.resumed) == (15, 2, 1)
+    assert space.embedded == captions(15, first=10)
+    with open_cache(cache) as store:
+        assert store.captions(range(25)) == captions(25)
+    assert verify_cache(cache).whole
+
+
+def test_a_run_stopped_before_it_published_computes_nothing_again(
+    cache: Path, use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(HashSpace())
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheWriter, "publish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            embed_cache(cache)
+    space = use(HashSpace())
+    report = embed_cache(cache)
+    assert (report.embedded, report.resumed, report.total) == (0, 3, 25)
+    assert space.embedded == []
+    with open_cache(cache) as store:
+        assert store.space == space.record
+        assert len(store) == 25
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_committed_shard_that_was_damaged_is_computed_again(cache: Path, use: Use) -> None:
+    use(HashSpace(fail_after=15))
+    with pytest.raises(KeyboardInterrupt):
+        embed_cache(cache)
+    (shard,) = (cache / "data").glob("*.parquet")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    use(HashSpace())
+    report = embed_cache(cache)
+    assert (report.embedded, report.resumed) == (25, 0)
+    assert verify_cache(cache).whole
+
+
+def test_another_space_is_refused_naming_both(cache: Path, use: Use) -> None:
+    use(HashSpace("hash:1"))
+    embed_cache(cache)
+    use(HashSpace("hash:2"))
+    with pytest.raises(SpaceMismatchError, match=r"hash:1.*hash:2"):
+        embed_cache(cache, space="tiny")
+    assert manifest_of(cache).number == 2
+
+
+def test_another_dtype_is_refused(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    embed_cache(cache, dtype="float32")
+    with pytest.raises(MismatchError, match=r"float32.*float16"):
+        embed_cache(cache, dtype="float16", space="tiny")
+    assert embed_cache(cache, space="tiny").dtype == "float32"
+
+
+def test_captions_longer_than_the_limit_are_counted_with_an_example(
+    tmp_path: Path, use: Use
+) -> None:
+    texts = ["a dog", "one two three four five six seven eight nine", "a bell", "x " * 20]
+    import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", texts))
+    use(HashSpace())
+    report = embed_cache(tmp_path / "c")
+    assert (report.cut, report.cut_example, report.text_limit) == (2, texts[1], 8)
+
+
+def test_imported_embeddings_stay_and_captions_join_them(tmp_path: Path, use: Use) -> None:
+    source = write_vectors(tmp_path / "in.parquet", captions(4), space=None)
+    space = use(HashSpace())
+    # Embeddings that come with the fingerprint of a space that can be loaded.
+    import pyarrow.parquet as pq
+
+    facts = {"lqtse.space": space.name, "lqtse.fingerprint": space.fingerprint}
+    pq.write_table(pq.read_table(source).replace_schema_metadata(facts), source)
+    import_captions(tmp_path / "c", source, embeddings=True)
+    import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(7)))
+    report = embed_cache(tmp_path / "c", space="tiny")
+    assert (report.embedded, report.total, report.dtype) == (3, 7, "float32")
+    with open_cache(tmp_path / "c") as store:
+        assert store.captions(range(7)) == captions(7)
+
+
+def test_a_space_that_is_only_a_name_cannot_embed(tmp_path: Path) -> None:
+    source = write_vectors(tmp_path / "in.parquet", captions(4), space="made elsewhere")
+    import_captions(tmp_path / "c", source, embeddings=True)
+    import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(7)))
+    with pytest.raises(UsageError, match=r"made elsewhere.*--space"):
+        embed_cache(tmp_path / "c")
+
+
+def test_the_threads_of_the_caller_are_as_before(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    before = torch.get_num_threads()
+    embed_cache(cache, threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_the_step_is_told_without_paths(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    embed_cache(cache)
+    step = manifest_of(cache).provenance[-1]
+    assert (step["step"], step["space"], step["captions"]) == ("embed", "hf:hash", 25)
+    assert str(cache) not in json.dumps(dict(step))
+
+
+def test_nothing_to_embed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such cache"):
+        embed_cache(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EmptyInputError, match="lqtse-cache import"):
+        embed_cache(tmp_path / "empty")
+
+
+def test_a_damaged_captions_file_is_named(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    path = cache / manifest_of(cache).captions[1].path
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedError, match=path.name):
+        embed_cache(cache)
+
+
+def test_a_second_writer_is_refused(cache: Path, use: Use) -> None:
+    use(HashSpace())
+    with open_writer(cache), pytest.raises(LeaseHeldError, match=str(os.getpid())):
+        embed_cache(cache)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(cache: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=device):
+        embed_cache(cache, device=device)
+
+
+@pytest.mark.parametrize("most", [2, pytest.param(7, marks=pytest.mark.slow)])
+def test_rows_are_bit_equal_whatever_the_number_of_workers(tmp_path: Path, most: int) -> None:
+    source = write_lines(tmp_path / "in.txt", captions(140))
+    found = []
+    for workers in (1, most):
+        cache = tmp_path / f"c{workers}"
+        import_captions(cache, source, shard_rows=20)
+        report = embed_cache(cache, space="tiny", workers=workers, device="cpu")
+        assert report.workers == workers
+        found.append(manifest_of(cache).data)  # paths and hashes of all bytes
+    assert found[0] == found[1]
+
+
+def _run(cache: Path, table: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.pipeline.run", "embed", str(cache)]
+    command += ["--space", f"stored:{table}", "--workers", "1"]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def test_kill_and_the_same_command_again_finishes_and_computes_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    texts = captions(240)
+    cache = tmp_path / "c"
+    import_captions(cache, write_lines(tmp_path / "in.txt", texts), shard_rows=4)
+    table = write_vectors(tmp_path / "table.parquet", texts)
+    process = _run(cache, table)
+    deadline = time.monotonic() + 60
+    while len(list((cache / "data").glob("[0-9a-f]*.parquet"))) < 10:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    committed = {path: path.stat().st_ino for path in (cache / "data").glob("[0-9a-f]*.parquet")}
+    assert 10 <= len(committed) < 60
+    assert manifest_of(cache).data == ()
+
+    process = _run(cache, table)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    assert f"files kept from a stopped run  {len(committed)}" in output.decode()
+    # A file that is computed again replaces the old one, and so is another file on the disk.
+    assert all(path.stat().st_ino == inode for path, inode in committed.items())
+    with open_cache(cache) as store:
+        assert store.captions(range(240)) == texts
+        assert store.dim == DIM
+    report = verify_cache(cache)
+    assert report.whole and not report.notes
