@@ -115,7 +115,7 @@ def test_another_space_is_refused_and_both_are_named(tmp_path: Path) -> None:
     other = named_space("other-space", DIM)
     with (
         open_writer(tmp_path) as writer,
-        pytest.raises(SpaceMismatchError, match="test-space.*other-space") as caught,
+        pytest.raises(SpaceMismatchError, match=r"test-space.*other-space") as caught,
     ):
         writer.write_data(data_table(3, first=5), other)
     assert caught.value.exit_code == 4
@@ -131,7 +131,7 @@ def test_two_spaces_in_one_session_are_refused(tmp_path: Path) -> None:
 def test_another_width_or_type_is_refused(tmp_path: Path) -> None:
     add_step(tmp_path, 5)
     with open_writer(tmp_path) as writer:
-        with pytest.raises(SpaceMismatchError, match="width.*expected 16.*found 8"):
+        with pytest.raises(SpaceMismatchError, match=r"width.*expected 16.*found 8"):
             writer.write_data(data_table(3, first=5, dim=8), SPACE)
         with pytest.raises(SpaceMismatchError, match="expected float16, found float32"):
             writer.write_data(data_table(3, first=5, dtype="float32"), SPACE)

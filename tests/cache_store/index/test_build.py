@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cache_store.cache import open_cache
@@ -85,7 +86,9 @@ def test_nothing_embedded_is_told(tmp_path: Path) -> None:
 def test_damaged_data_gets_no_index(cache_path: Path) -> None:
     with open_writer(cache_path) as writer:
         path = cache_path / writer.current.data[1].path
-        flip_bit(path, 8 * 600)
+        embedding = pq.ParquetFile(path).metadata.row_group(0).column(6)
+        assert embedding.path_in_schema == "embedding.list.element"
+        flip_bit(path, 8 * (embedding.data_page_offset + embedding.total_compressed_size // 2))
         with pytest.raises(DamagedError):
             build_index(writer, "exact")
         assert writer.current.indexes == ()
