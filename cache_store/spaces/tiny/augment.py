@@ -45,7 +45,7 @@ def join(first: Mel, second: Mel, rng: np.random.Generator) -> Mel:
 
 def colour(mel: Mel, rng: np.random.Generator) -> Mel:
     """What microphones, rooms and codecs do: a smooth random filter, a band edge, hiss."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         knots = rng.normal(0, 4, 6)
         curve = np.interp(np.linspace(0, 5, BANDS), np.arange(6), knots)
         mel = mel + curve[:, None].astype(np.float32)
@@ -53,7 +53,7 @@ def colour(mel: Mel, rng: np.random.Generator) -> Mel:
         edge = int(rng.integers(BANDS // 2, BANDS))
         fall = np.clip(6.0 * (np.arange(BANDS) - edge), 0, 60)
         mel = mel - fall[:, None].astype(np.float32)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         # Noise between brown (-6 dB an octave) and white, over the bands, whose width grows.
         slope = rng.uniform(-25, 12)
         shape = np.linspace(-slope / 2, slope / 2, BANDS)[:, None]
@@ -63,13 +63,13 @@ def colour(mel: Mel, rng: np.random.Generator) -> Mel:
 
 
 def mask(mel: Mel, rng: np.random.Generator) -> Mel:
-    """Blank some bands and some frames (SpecAugment, arXiv 1904.08779), half of the time."""
+    """Blank some bands and some frames (SpecAugment, arXiv 1904.08779), now and then."""
     mel = mel.copy()
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         width = int(rng.integers(1, 12))
         start = int(rng.integers(0, BANDS - width))
         mel[start : start + width] = -FLOOR_DB
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         width = int(rng.integers(1, 24))
         start = int(rng.integers(0, mel.shape[1] - width))
         mel[:, start : start + width] = -FLOOR_DB

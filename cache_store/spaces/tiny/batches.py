@@ -107,7 +107,7 @@ class Batches:
     def _clip(self, kind: int, rng: np.random.Generator) -> tuple[augment.Mel, list[int], bool]:
         first = self._crop(kind, rng)
         draw = rng.random()
-        if draw < 0.6:
+        if draw < 0.7:
             if rng.random() < 0.3:
                 # Something faint and unnamed behind it.
                 behind = self._crop(int(rng.integers(len(TRAINED_KINDS))), rng)
@@ -115,7 +115,7 @@ class Batches:
             return first, [kind], False
         other = int((kind + rng.integers(1, len(TRAINED_KINDS))) % len(TRAINED_KINDS))
         second = self._crop(other, rng)
-        if draw < 0.9:
+        if draw < 0.92:
             return augment.mix(first, second, float(rng.uniform(-6, 6))), [kind, other], False
         return augment.join(first, second, rng), [kind, other], True
 

@@ -21,7 +21,7 @@ BANDS = 64
 LOWEST, HIGHEST = 50.0, 8000.0  # Hz
 WINDOW_SECONDS = 5.0
 WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
-FLOOR_DB = 100.0  # power below -100 dB is digital silence
+FLOOR_DB = 160.0  # dB below full scale that is digital silence; dither of 16 bits lies at -85
 RANGE_DB = 80.0
 
 PREPROCESSING = {
@@ -72,7 +72,8 @@ def mel_db(waveforms: Tensor) -> Tensor:
 def normalise(mel: Tensor, range_db: float | Tensor = RANGE_DB) -> Tensor:
     """Relative to the loudest cell, cut `range_db` below it, scaled to about [-1, 1].
 
-    Digital silence has no loudest cell worth the name: it becomes all -1.
+    So the level of a recording changes nothing, down to what 16 bits can hold. Digital silence has no
+    loudest cell worth the name: it becomes all -1.
 
     Shape:
         - mel: [B, F, L] in dB

@@ -45,9 +45,9 @@ def motorcycle(p: Draw, n: int, rate: int) -> Signal:
 def helicopter(p: Draw, n: int, rate: int) -> Signal:
     """Rotor blades: low noise beaten into pulses, a turbine's whine above."""
     time = np.arange(n) / rate
-    speed = p("speed", 8, 20)
+    speed = p("speed", 7, 15)
     turn = (time * speed + p.rng.random()) % 1.0
-    beat = np.exp(-turn * p("sharpness", 2.5, 7)) + np.exp(-(1 - turn) * 25)
+    beat = np.exp(-turn * p("sharpness", 3, 8)) + np.exp(-(1 - turn) * 25)
     blades = noise(p.rng, n, rate, 40, p("blade high", 300, 1200), p("tilt", -6, -2)) * beat
     wash = noise(p.rng, n, rate, 150, p("wash high", 1500, 5000), -4)
     whine = sine(np.full(n, p("whine", 500, 1800)), rate)

@@ -156,7 +156,7 @@ def test_synthesis_is_fast() -> None:
 
 def test_faults_are_told_in_one_line() -> None:
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match="unknown kind of sound.*rain.*found unicorn"):
+    with pytest.raises(UsageError, match=r"unknown kind of sound.*rain.*found unicorn"):
         synthesise("unicorn", rng)
     with pytest.raises(UsageError, match="unknown kind"):
         phrases("unicorn")
