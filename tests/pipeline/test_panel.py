@@ -45,7 +45,7 @@ def drawn(progress: Progress) -> str:
 
 @pytest.mark.parametrize("show", [plain_line, drawn])
 def test_everything_that_matters_is_shown(show: object) -> None:
-    text = show(halfway())  # type: ignore[operator]
+    text = show(halfway())
     for fact in (
         "150 of 200",
         "duplicate 7, near_duplicate 2, too_short 2",

@@ -47,9 +47,9 @@ def ask(
 
 def failure(script: Sequence[str], **options: object) -> AttemptFailed:
     """How the first attempt fails when the server behaves like this."""
-    with ScriptedServer(script, retry_after=options.pop("retry_after", None)) as server:  # type: ignore[arg-type]
+    with ScriptedServer(script, retry_after=options.pop("retry_after", None)) as server:
         with pytest.raises(AttemptFailed) as caught:
-            ask(server, chat_request(), **options)  # type: ignore[arg-type]
+            ask(server, chat_request(), **options)
         return caught.value
 
 

@@ -72,7 +72,7 @@ def retrier(clock: Clock, policy: RetryPolicy | None = None) -> Retrier:
 def test_every_attempt_is_logged_until_one_succeeds() -> None:
     log = Log()
     answer = asyncio.run(
-        retrier(Clock()).answer(Failing(limited(), limited()), chat_request(), log)  # type: ignore[arg-type]
+        retrier(Clock()).answer(Failing(limited(), limited()), chat_request(), log)
     )
     assert answer.text == "good"
     assert log.events == ["begin", "rate_limit", "begin", "rate_limit", "begin"]
@@ -83,7 +83,7 @@ def test_waits_grow_and_are_bounded() -> None:
     policy = RetryPolicy(attempts=12, base=1.0, ceiling=8.0)
     asyncio.run(
         retrier(clock, policy).answer(
-            Failing(*(limited() for _ in range(11))),  # type: ignore[arg-type]
+            Failing(*(limited() for _ in range(11))),
             chat_request(),
             Log(),
         )
@@ -114,10 +114,10 @@ def test_retry_after_holds_every_request_back() -> None:
     one = retrier(clock)
 
     async def both() -> float:
-        await one.answer(Failing(limited(30.0)), chat_request(0), Log())  # type: ignore[arg-type]
+        await one.answer(Failing(limited(30.0)), chat_request(0), Log())
         before = clock.now
         one._not_before = before + 10.0
-        await one.answer(Failing(), chat_request(1), Log())  # type: ignore[arg-type]
+        await one.answer(Failing(), chat_request(1), Log())
         return clock.now - before
 
     assert asyncio.run(both()) == 10.0
@@ -126,6 +126,4 @@ def test_retry_after_holds_every_request_back() -> None:
 
 def test_a_server_that_asks_for_too_long_a_wait_ends_it() -> None:
     with pytest.raises(RateLimitError, match="3600 s"):
-        asyncio.run(
-            retrier(Clock()).answer(Failing(limited(3600.0)), chat_request(), Log())  # type: ignore[arg-type]
-        )
+        asyncio.run(retrier(Clock()).answer(Failing(limited(3600.0)), chat_request(), Log()))

@@ -90,7 +90,7 @@ def test_a_function_sees_each_call() -> None:
 @pytest.mark.parametrize("script", [["goood"], [], lambda call: "goood"])
 def test_an_unknown_behaviour_names_the_known_ones(script: object) -> None:
     with pytest.raises(UsageError) as caught:
-        Actor(script).next(chat_request())  # type: ignore[arg-type]
+        Actor(script).next(chat_request())
     assert all(name in caught.value.message for name in BEHAVIOURS)
 
 
