@@ -144,7 +144,7 @@ def _from_folder(folder: Path, name: str, device: str, batch_size: int | None) -
         except Exception as error:
             # transformers, safetensors and torch raise a dozen kinds for a bad file.
             raise DamagedError(
-                "the model's weights cannot be read",
+                "the model cannot be read",
                 where=folder,
                 found=_first_line(error),
                 hint="Copy or download the folder again",

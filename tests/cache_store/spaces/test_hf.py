@@ -59,7 +59,8 @@ def other_model(folder: Path) -> None:
 
 
 def lose_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
+    for name in ("tokenizer.json", "vocab.json"):  # version 4 writes both
+        (folder / name).unlink(missing_ok=True)
 
 
 def spoil_tokenizer(folder: Path) -> None:
@@ -83,8 +84,8 @@ def lose_extractor(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "kind", "message"),
     [
-        (lose_weights, DamagedError, "weights cannot be read"),
-        (cut_weights, DamagedError, "weights cannot be read"),
+        (lose_weights, DamagedError, "model cannot be read"),
+        (cut_weights, DamagedError, "model cannot be read"),
         (lose_a_tensor, DamagedError, r"lack 1 .*text_projection\.linear1\.weight"),
         (reshape_a_tensor, DamagedError, r"text_projection\.linear1\.bias"),
         (lose_config, DataError, r"no config\.json"),
