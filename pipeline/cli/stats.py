@@ -47,6 +47,8 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
         facts["captions sampled for the spread"] = description.sampled
         facts["mean cosine of two captions"] = _rounded(description.mean_cosine)
         facts["Vendi score of the sample"] = _rounded(description.vendi)
+    if not as_json:  # before the first embedding there is no space to tell of
+        facts = {name: value for name, value in facts.items() if value is not None}
     console.summarise(
         facts, as_json=as_json, next_command=command_line(following, cache), title=str(cache)
     )

@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cache_store.cache import open_cache
 from cache_store.errors import (
@@ -25,7 +23,6 @@ from cache_store.manifest import named_space, newest_manifest
 from cache_store.shards import read_table
 from cache_store.text import caption_id, normalise_caption
 from cache_store.verify import verify_cache
-from pipeline.caption_files import read_blocks
 from pipeline.importing import MAX_CHARACTERS, import_captions
 from tests.pipeline.materials import DIM, captions, unit_vector, write_lines, write_vectors
 
@@ -73,23 +70,6 @@ def test_every_kind_of_file_gives_the_same_captions(tmp_path: Path, kind: str) -
     assert (report.read, report.added, report.total, report.waiting) == (4, 4, 4, 4)
     assert stored_captions(tmp_path / "c") == texts
     assert verify_cache(tmp_path / "c").whole
-
-
-_TEXTS = st.lists(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
-    min_size=1,
-    max_size=8,
-)
-
-
-@given(texts=_TEXTS, delimiter=st.sampled_from([".csv", ".tsv", ".jsonl"]))
-def test_any_text_survives_the_way_through_a_file(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], delimiter: str
-) -> None:
-    path = write_as(delimiter, tmp_path_factory.mktemp("any") / "in", texts)
-    read = [text for block in read_blocks(path) for text in block.columns["caption"]]
-    # csv's own writer is the oracle for what a cell holds; line ends inside it stay as they are.
-    assert read == texts
 
 
 def test_a_caption_is_stored_in_normal_form_under_its_id(tmp_path: Path) -> None:
@@ -249,36 +229,6 @@ def test_an_embedding_without_direction_is_named_by_its_row(
     with pytest.raises(DataError, match=f"row {row}.*{found}"):
         import_captions(tmp_path / "c", source, embeddings=True)
     assert newest_manifest(tmp_path / "c") is None
-
-
-@pytest.mark.parametrize(
-    ("vectors", "place"),
-    [
-        ([[1.0, 0.0], None, [0.0, 1.0]], "row 2"),
-        ([[1.0, 0.0], [1.0], [0.0, 1.0]], "row 2"),
-        ([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0, 0.0]], "row 3"),
-    ],
-)
-@pytest.mark.parametrize("block", [2, 8192])
-def test_a_missing_or_narrower_embedding_is_named_by_its_row(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    vectors: list[list[float] | None],
-    place: str,
-    block: int,
-) -> None:
-    monkeypatch.setattr("pipeline.caption_files.parquet.BLOCK_ROWS", block)
-    source = write_vectors(tmp_path / "in.parquet", captions(3), vectors, listed=True)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=place):
-        import_captions(tmp_path / "c", source, embeddings=True)
-
-
-def test_a_null_inside_an_embedding_is_named_by_its_row(tmp_path: Path) -> None:
-    embedding = pa.array([[1.0, 0.0], [0.0, None]], pa.list_(pa.float32(), 2))
-    table = pa.table({"caption": ["a", "b"], "embedding": embedding})
-    pq.write_table(table, tmp_path / "in.parquet")
-    with pytest.raises(DataError, match="row 2"):
-        import_captions(tmp_path / "c", tmp_path / "in.parquet", embeddings=True, space_name="m")
 
 
 def test_a_file_that_is_not_utf8_is_refused_naming_byte_and_line(tmp_path: Path) -> None:

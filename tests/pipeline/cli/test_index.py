@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from cache_store.errors import EXIT_DATA, EXIT_OK, EXIT_USAGE
+from tests.pipeline.cli.conftest import Cli
+
+
+def test_auto_says_what_it_picked_and_why(embedded_cache: Path, cli: Cli) -> None:
+    outcome = cli("index", embedded_cache)
+    assert outcome.code == EXIT_OK
+    assert "exact" in outcome.out and "12 captions are few" in outcome.out
+    assert "next: lqtse-cache search" in outcome.out
+
+
+def test_json_has_the_recall_of_an_approximate_index(embedded_cache: Path, cli: Cli) -> None:
+    facts = cli("index", embedded_cache, "--kind", "hnsw", "--json").json
+    assert (facts["kind"], facts["captions"], facts["measured_with"]) == ("hnsw", 12, "captions")
+    assert 0.0 <= facts["recall_at_10"] <= 1.0
+
+
+def test_nothing_embedded_and_no_cache(captions_cache: Path, tmp_path: Path, cli: Cli) -> None:
+    outcome = cli("index", captions_cache)
+    assert outcome.code == EXIT_DATA and "lqtse-cache embed" in outcome.error
+    assert cli("index", tmp_path / "missing").code == EXIT_DATA
+
+
+def test_queries_that_are_not_there(embedded_cache: Path, tmp_path: Path, cli: Cli) -> None:
+    outcome = cli("index", embedded_cache, "--kind", "hnsw", "--queries", tmp_path / "no.parquet")
+    assert outcome.code == EXIT_USAGE and "no.parquet" in outcome.error
