@@ -20,7 +20,8 @@ from cache_store.errors import DamagedError, DataError, EmptyInputError, storage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 2048
+_BUFFER_BYTES = 1 << 20  # without it, a whole column of a row group is read at once
 
 
 def read_parquet(
@@ -47,7 +48,9 @@ def read_parquet(
     try:
         with (
             storage_errors(path),
-            pq.ParquetFile(path, page_checksum_verification=True) as file,
+            pq.ParquetFile(
+                path, page_checksum_verification=True, buffer_size=_BUFFER_BYTES
+            ) as file,
         ):
             schema = file.schema_arrow
             if file.metadata.num_rows == 0:
@@ -94,8 +97,10 @@ def _embeddings(file: Any, path: Path) -> NDArray[np.float32]:
 
 
 def _batches(file: Any) -> Iterator[Any]:
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=["embedding"]):
-        yield batch.column(0)
+    # One row group at a time: asked for all of them, pyarrow begins to read several at once.
+    for group in range(file.metadata.num_row_groups):
+        for batch in file.iter_batches(_BATCH_ROWS, [group], ["embedding"], use_threads=False):
+            yield batch.column(0)
 
 
 def _clause(error: Exception) -> str:

@@ -11,6 +11,7 @@ Letters: n clips, D embedding size.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from cache_store.clips.folder import recordings
 from cache_store.clips.parquet import read_parquet
-from cache_store.clips.table import ClipTable
+from cache_store.clips.table import ClipPaths, ClipTable
 from cache_store.clips.text import Columns, NameRow, read_audiosep, read_csv, read_jsonl
 from cache_store.errors import DataError, SpaceMismatchError, UsageError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
 
 _KINDS = ".csv, .tsv, .jsonl, .parquet or AudioSep's .json"
+_BLOCK = 4096  # rows brought to unit norm at once
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -68,20 +70,20 @@ def read_clips(
             return _from_folder(source, label_from_folder)
         source = metadata
     columns, name_row, matrix, facts = _read_manifest(source, embeddings)
-    names = [
-        _name(cell, source.parent, source, name_row(row))
+    base = Path(os.path.abspath(source.parent)).as_posix()  # noqa: PTH100 - keeps links
+    names = tuple(
+        _name(cell, base, source, name_row, row)
         for row, cell in enumerate(_path_column(columns, source))
-    ]
-    paths = tuple(source.parent / name for name in names)
+    )
     if label_from_folder:
-        columns["label"] = _labels(paths, columns.get("label"))
+        columns["label"] = _labels(base, names, columns.get("label"))
     space = None
     if matrix is not None:
         space = _space(facts, space_name, matrix.shape[1], source)
         matrix = _unit(matrix, source, name_row)
     return ClipTable(
-        paths,
-        tuple(names),
+        ClipPaths(source.parent, names),
+        names,
         {name: tuple(values) for name, values in columns.items()},
         matrix,
         space,
@@ -90,10 +92,10 @@ def read_clips(
 
 
 def _from_folder(folder: Path, label_from_folder: bool) -> ClipTable:
-    found = recordings(folder)
-    paths = tuple(folder / path for path in found)
-    columns = {"label": tuple(_labels(paths, None))} if label_from_folder else {}
-    return ClipTable(paths, tuple(path.as_posix() for path in found), columns, source=str(folder))
+    names = tuple(path.as_posix() for path in recordings(folder))
+    base = Path(os.path.abspath(folder)).as_posix()  # noqa: PTH100 - keeps links
+    columns = {"label": tuple(_labels(base, names, None))} if label_from_folder else {}
+    return ClipTable(ClipPaths(folder, names), names, columns, source=str(folder))
 
 
 def _read_manifest(
@@ -141,22 +143,26 @@ def _path_column(columns: Columns, source: Path) -> list[Any]:
     )
 
 
-def _name(cell: Any, folder: Path, source: Path, row: str) -> str:
-    """A clip's name: its path relative to the manifest where it lies below, else absolute."""
+def _name(cell: Any, base: str, source: Path, name_row: NameRow, row: int) -> str:
+    """A clip's name: its path relative to the manifest's folder where it lies below, else absolute.
+
+    Plain string work: pathlib would take most of the time that a manifest of a million rows needs.
+    """
     if not isinstance(cell, str) or not cell.strip() or "\0" in cell:
-        raise DataError(f"{row} has no path", where=source, found=repr(cell))
-    path = PurePosixPath(cell)
-    base = PurePosixPath(Path(os.path.abspath(folder)).as_posix())  # noqa: PTH100 - keeps links
-    if path.is_absolute() and path.is_relative_to(base):
-        path = path.relative_to(base)
-    return path.as_posix()
+        raise DataError(f"{name_row(row)} has no path", where=source, found=repr(cell))
+    if "//" in cell or "./" in cell:
+        cell = PurePosixPath(cell).as_posix()
+    return cell.removeprefix(base + "/")
 
 
-def _labels(paths: Sequence[Path], labels: Sequence[Any] | None) -> list[Any]:
-    given = labels if labels is not None else [None] * len(paths)
+def _labels(base: str, names: Sequence[str], labels: Sequence[Any] | None) -> list[Any]:
+    """The label of each clip, or its parent folder's name."""
+    given = labels if labels is not None else [None] * len(names)
     return [
-        path.absolute().parent.name if label is None else label
-        for path, label in zip(paths, given, strict=True)
+        posixpath.basename(posixpath.dirname(posixpath.join(base, name)))
+        if label is None
+        else label
+        for name, label in zip(names, given, strict=True)
     ]
 
 
@@ -183,14 +189,19 @@ def _space(facts: dict[str, str], space_name: str | None, dim: int, source: Path
 
 
 def _unit(matrix: NDArray[np.float32], source: Path, name_row: NameRow) -> NDArray[np.float32]:
-    """The rows at unit norm, in place."""
-    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
-    wrong = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(wrong):
+    """The rows at unit norm, in place and in blocks: the matrix may fill half the memory."""
+    wrong: list[int] = []
+    for start in range(0, len(matrix), _BLOCK):
+        block = matrix[start : start + _BLOCK]
+        norms = np.linalg.norm(block, axis=1, keepdims=True)
+        bad = ~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0))
+        wrong.extend((start + np.flatnonzero(bad)).tolist())
+        if not wrong:
+            block /= norms
+    if wrong:
         raise DataError(
-            f"{name_row(int(wrong[0]))} has an embedding that is zero or not finite",
+            f"{name_row(wrong[0])} has an embedding that is zero or not finite",
             where=source,
             found=f"{len(wrong)} such rows",
         )
-    matrix /= norms
     return matrix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,12 @@ def test_workers_change_nothing(clips: ClipTable, audio: ClipAudio, workers: int
     assert len(alone) == len(many) == 5
     for one, other in zip(alone, many, strict=True):
         assert same(one, other)
+
+
+def test_a_stream_can_be_sent_to_a_spawned_process(clips: ClipTable, audio: ClipAudio) -> None:
+    dataset = stream(clips, audio)
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert all(same(copy[i], dataset[i]) for i in range(5))
 
 
 def test_a_resumed_stream_goes_on_where_it_stopped(clips: ClipTable, audio: ClipAudio) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cache_store.clips import ClipTable
+from cache_store.clips.table import ClipPaths
 from cache_store.manifest import named_space
 
 TABLE = ClipTable(
@@ -40,3 +41,12 @@ def test_a_column_must_fit() -> None:
     assert "seconds" not in TABLE.columns
     with pytest.raises(ValueError, match="must have 4 values"):
         TABLE.with_column("seconds", (1, 2))
+
+
+def test_paths_are_made_from_names_when_asked_for() -> None:
+    paths = ClipPaths(Path("folder"), ("a.wav", "b/c.wav", "/else/d.wav"))
+    assert list(paths) == [Path("folder/a.wav"), Path("folder/b/c.wav"), Path("/else/d.wav")]
+    assert paths[-1] == Path("/else/d.wav")
+    assert list(paths[1:]) == list(paths.at([1, 2]))
+    table = ClipTable(paths, paths.names)
+    assert list(table.select([2, 0]).paths) == [Path("/else/d.wav"), Path("folder/a.wav")]
