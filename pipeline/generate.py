@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 Outcome = Literal["done", "already there", "stopped", "budget spent"]
 
-# A plan has come to its end when this many requests in a row brought too little.
+# A plan has come to its end when this many requests in a row brought too little; and a model that
+# brought nothing at all is given up sooner.
 LOOK_BACK = 200
+FIRST_LOOK = 50
 REQUESTS_PER_CAPTION = 20.0
 
 _FIRST_YIELD = 0.75  # captions kept per caption asked for, before anything is known
@@ -53,7 +55,7 @@ class Limits:
     Attributes:
         concurrency: Requests in flight at most.
         requests_per_caption: The run ends when, over the last 200 requests, it took more than this
-            many for a caption that could be kept.
+            many for a caption that could be kept, or when the first 50 gave none.
         price: What the model costs, None if that is not known.
         max_usd: What the whole cache may cost, earlier runs included; needs a price.
         shard_rows: Captions a file, at most.
@@ -251,15 +253,15 @@ class _Run:
         return math.ceil(self._missing / max(per_request, 1e-3))
 
     def _check_yield(self) -> None:
-        full = len(self._recent) == LOOK_BACK
-        if not full or sum(self._recent) * self._limits.requests_per_caption >= LOOK_BACK:
+        looked, gave = len(self._recent), sum(self._recent)
+        too_few = looked == LOOK_BACK and gave * self._limits.requests_per_caption < LOOK_BACK
+        if not too_few and not (looked == FIRST_LOOK and self._harvest.kept == 0):
             return
         reasons = self._harvest.rejected.most_common(3)
         raise DataError(
-            f"too few answers can be used: the last {LOOK_BACK} requests gave "
-            f"{sum(self._recent)} captions",
+            f"too few answers can be used: the last {looked} requests gave {gave} captions",
             where=self._writer.path,
-            expected=f"at least {LOOK_BACK / self._limits.requests_per_caption:.0f}",
+            expected=f"at least {math.ceil(looked / self._limits.requests_per_caption)}",
             found=", ".join(f"{count} times {name}" for name, count in reasons),
             hint=f"{self._harvest.standing.kept:,} captions are kept; "
             "more concepts (--concepts) or a better model give more",

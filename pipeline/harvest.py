@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cache_store.text import caption_id, normalise_caption
@@ -93,9 +94,6 @@ class Harvest:
         self._describe = describe
         self._shard_rows = shard_rows
         self._earlier_steps = writer.current.provenance
-        self._deduper = Deduper()
-        for text in _captions(writer):
-            self._deduper.add(text)
         self._captions: list[tuple[str, str, list[str], str, str, str]] = []
         self._rejects: list[tuple[str, str, str, list[str], str, str]] = []
         self.standing = standing_of(writer.manifest, self._key)
@@ -145,6 +143,14 @@ class Harvest:
         )
         self.kept += kept
         return kept
+
+    @cached_property
+    def _deduper(self) -> Deduper:
+        """Knows what the cache holds; made when first needed, since it reads all of it."""
+        deduper = Deduper()
+        for text in _captions(self._writer):
+            deduper.add(text)
+        return deduper
 
     @property
     def full(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from cache_store import console
-from cache_store.errors import EXIT_INTERRUPTED, DataError, LqtseError, UsageError
+from cache_store.errors import DataError, LqtseError, UsageError
 from pipeline.cli.options import AsJson, CacheFolder, command_line
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _end(cache: Path, report: Report, as_json: bool) -> None:
             f"stopped: {report.plan_total:,} of {report.progress.wanted:,} captions are in "
             f"{cache}, and every answer is in its ledger"
         )
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise KeyboardInterrupt
     if report.outcome == "already there":
         console.note(f"nothing to do: the cache has {report.plan_total:,} captions of this plan")
     if report.outcome == "budget spent":

@@ -22,8 +22,9 @@ import hashlib
 import importlib.util
 import json
 import os
+import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,9 +121,12 @@ class _Waiting:
 class LocalBackend:
     """A GGUF model in this process; make it with `LocalBackend.load`.
 
+    Nothing is loaded before the first request: a run that finds its work done takes no time.
+
     Args:
         weights: The GGUF file.
-        engines: xllamacpp servers of these weights.
+        start: Makes one engine, an xllamacpp server of these weights.
+        engines: How many work side by side.
         style: Which form of request the model reads; small models do better with "completion".
     """
 
@@ -131,14 +135,22 @@ class LocalBackend:
     offline = True
 
     def __init__(
-        self, weights: Path, engines: list[Any], *, style: PromptStyle = "completion"
+        self,
+        weights: Path,
+        start: Callable[[], Any],
+        engines: int,
+        *,
+        style: PromptStyle = "completion",
     ) -> None:
         self.weights = weights
         self.model = model_name(weights)
         self.style = style
-        self._engines = [_Engine(server) for server in engines]
+        self._start = start
+        self._count = engines
+        self._engines: list[_Engine] = []
+        self._loading = asyncio.Lock()
         self._waiting: deque[_Waiting] = deque()
-        self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="lqtse-llm")
+        self._threads = ThreadPoolExecutor(engines, thread_name_prefix="lqtse-llm")
 
     @classmethod
     def load(
@@ -149,7 +161,7 @@ class LocalBackend:
         context: int = CONTEXT,
         style: PromptStyle = "completion",
     ) -> LocalBackend:
-        """Load a model.
+        """Prepare a model.
 
         Args:
             weights: The GGUF file.
@@ -159,16 +171,19 @@ class LocalBackend:
 
         Raises:
             MissingDependencyError: If the runner is not installed.
-            DamagedError: If the weights cannot be loaded.
         """
         runner = _runner()
-        count = engines or usable_cores()
-        return cls(weights, [_start(runner, weights, context) for _ in range(count)], style=style)
+        return cls(
+            weights,
+            lambda: _start(runner, weights, context),
+            engines or usable_cores(),
+            style=style,
+        )
 
     @property
     def concurrency(self) -> int:
         """How many requests to keep in flight."""
-        return AHEAD * len(self._engines)
+        return AHEAD * self._count
 
     def describe(self) -> dict[str, Any]:
         """Settings for the provenance."""
@@ -176,11 +191,19 @@ class LocalBackend:
             "backend": self.name,
             "llm": True,
             "weights": self.weights.name,
-            "engines": len(self._engines),
+            "engines": self._count,
         }
 
     async def answer(self, request: Request) -> Answer:
-        """Make one attempt; see `base.Backend`."""
+        """Make one attempt; see `base.Backend`.
+
+        Raises:
+            DamagedError: If the weights cannot be loaded.
+            BadAnswerError: If the runner refuses the request.
+        """
+        async with self._loading:
+            while len(self._engines) < self._count:
+                self._engines.append(_Engine(await asyncio.to_thread(self._start)))
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._assign()
@@ -317,10 +340,12 @@ def _start(runner: Any, weights: Path, context: int) -> Any:
     settings.n_ctx = context
     settings.n_parallel = 1
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-    settings.n_threads_http = 1  # its HTTP side is not used
+    settings.n_threads_http = 1
     settings.cache_ram_mib = 0  # what an engine has read stays in its sequence; no copies
     settings.warmup = False
     settings.ui = settings.endpoint_slots = False
+    # Its HTTP side cannot be turned off; nobody else on this machine shall use it.
+    settings.api_keys = [secrets.token_hex(16)]
     settings.offline = True
     settings.verbosity = -1
     try:

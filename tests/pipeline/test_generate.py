@@ -207,8 +207,8 @@ def test_a_model_that_gives_nothing_usable_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few answers can be used") as caught:
         run(tmp_path, 10, backend)
     assert "\n" not in caught.value.message
-    assert len(backend.actor.calls) < generate_module.LOOK_BACK + 64
-    assert len(rows(tmp_path, "rejects")) >= generate_module.LOOK_BACK
+    assert len(backend.actor.calls) < generate_module.FIRST_LOOK + 64
+    assert len(rows(tmp_path, "rejects")) >= generate_module.FIRST_LOOK
 
 
 def test_a_plan_that_is_used_up_keeps_what_it_gave(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from cache_store.errors import BadAnswerError, DamagedError, MissingDependencyError, UsageError
 from pipeline.llm import local
-from pipeline.llm.base import Answer
+from pipeline.llm.base import Answer, PromptStyle
 from pipeline.llm.local import LocalBackend, find_weights, model_name, prompt_of
 from prompts.request import Request
 from tests.pipeline.llm.requests import chat_request, completion_request
@@ -52,6 +52,11 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+def fake(weights: Path, *servers: FakeServer, style: PromptStyle = "completion") -> LocalBackend:
+    """A backend whose engines are these."""
+    return LocalBackend(weights, iter(servers).__next__, len(servers), style=style)
+
+
 def ask(backend: LocalBackend, *requests: Request) -> list[Answer]:
     async def at_once() -> list[Answer]:
         try:
@@ -64,7 +69,7 @@ def ask(backend: LocalBackend, *requests: Request) -> list[Answer]:
 
 def test_a_completion_request_is_continued(weights: Path) -> None:
     server, request = FakeServer(), completion_request()
-    (answer,) = ask(LocalBackend(weights, [server]), request)
+    (answer,) = ask(fake(weights, server), request)
     (asked,) = server.asked
     assert asked["prompt"] == request.prompt
     assert asked["stop"] == ["\n"]
@@ -76,7 +81,7 @@ def test_a_completion_request_is_continued(weights: Path) -> None:
 
 def test_several_captions_are_several_continuations_with_seeds_of_their_own(weights: Path) -> None:
     server, request = FakeServer(), completion_request(per_request=3)
-    (answer,) = ask(LocalBackend(weights, [server]), request)
+    (answer,) = ask(fake(weights, server), request)
     assert [asked["seed"] for asked in server.asked] == [request.seed + n for n in range(3)]
     assert {asked["max_tokens"] for asked in server.asked} == {request.max_tokens // 3}
     assert len(answer.text.splitlines()) == 3
@@ -85,7 +90,7 @@ def test_several_captions_are_several_continuations_with_seeds_of_their_own(weig
 
 def test_a_chat_request_is_held_to_its_schema(weights: Path) -> None:
     server, request = FakeServer(finish_reason="length"), chat_request()
-    (answer,) = ask(LocalBackend(weights, [server], style="chat"), request)
+    (answer,) = ask(fake(weights, server, style="chat"), request)
     (asked,) = server.asked
     assert asked["messages"] == list(request.messages)
     assert asked["response_format"]["schema"] == request.schema
@@ -95,7 +100,7 @@ def test_a_chat_request_is_held_to_its_schema(weights: Path) -> None:
 
 def test_engines_work_side_by_side_one_request_each(weights: Path) -> None:
     servers = [FakeServer(seconds=0.02) for _ in range(2)]
-    answers = ask(LocalBackend(weights, servers), *(completion_request(n) for n in range(12)))
+    answers = ask(fake(weights, *servers), *(completion_request(n) for n in range(12)))
     assert len(answers) == 12
     assert sum(len(server.asked) for server in servers) == 12
     assert all(server.asked for server in servers)
@@ -105,12 +110,22 @@ def test_an_engine_stays_with_the_beginning_it_has_read(weights: Path) -> None:
     # Requests of one block share their examples, and blocks are 16 long.
     servers = [FakeServer(seconds=0.01) for _ in range(2)]
     requests = [completion_request(n) for n in range(32)]
-    ask(LocalBackend(weights, servers), *requests)
+    ask(fake(weights, *servers), *requests)
     blocks = {request.prompt: n // 16 for n, request in enumerate(requests)}
     for server in servers:
         order = [blocks[asked["prompt"]] for asked in server.asked]
         changes = sum(a != b for a, b in itertools.pairwise(order))
         assert changes <= 1, f"went back and forth: {order}"
+
+
+def test_nothing_is_loaded_before_the_first_request(weights: Path) -> None:
+    def never() -> None:
+        raise AssertionError("loaded")
+
+    backend = LocalBackend(weights, never, 2)
+    assert backend.concurrency > 2
+    assert backend.describe()["engines"] == 2
+    asyncio.run(backend.aclose())
 
 
 def test_an_error_of_the_runner_is_told(weights: Path) -> None:
@@ -119,12 +134,12 @@ def test_an_error_of_the_runner_is_told(weights: Path) -> None:
             return {"error": {"code": 400, "message": "exceeds the available context size"}}
 
     with pytest.raises(BadAnswerError, match="context size"):
-        ask(LocalBackend(weights, [Full()]), completion_request())
+        ask(fake(weights, Full()), completion_request())
 
 
 def test_a_request_that_nobody_waits_for_is_not_begun(weights: Path) -> None:
     server = FakeServer(seconds=0.05)
-    backend = LocalBackend(weights, [server])
+    backend = fake(weights, server)
 
     async def leave() -> None:
         tasks = [asyncio.create_task(backend.answer(completion_request(n))) for n in range(4)]
@@ -191,4 +206,4 @@ def test_a_real_model_writes_and_the_same_seed_writes_the_same() -> None:
 @pytest.mark.local_llm
 def test_weights_that_cannot_be_loaded_are_told_in_one_line(weights: Path) -> None:
     with pytest.raises(DamagedError, match="cannot load the model"):
-        LocalBackend.load(weights, engines=1)
+        ask(LocalBackend.load(weights, engines=1), completion_request())
