@@ -26,6 +26,7 @@ from trainer.embeddings import clip_embeddings
 from trainer.held_out import plan_mixtures
 from trainer.intervals import Interval, bootstrap_mean
 from trainer.metrics import all_metrics
+from trainer.places import check_file
 from trainer.queries import TextQueries, column_texts, is_model
 from trainer.run import RunFolder, RunRecord, load_model
 from trainer.sounds import write_sounds
@@ -51,7 +52,7 @@ class EvalSettings:
         queries: `caption`, `label` or `audio` (the target's own audio embedding).
         snr: Of the target against the interferer, in dB.
         mixtures: How many.
-        seconds: Length of a mixture.
+        seconds: Length of a mixture; None for that of the training.
         seed: Of the mixtures and of the intervals' resampling.
         label_from_folder: Whether a clip's parent folder is its label.
         space: A model or table for the queries; "" for the run's own.
@@ -67,7 +68,7 @@ class EvalSettings:
     queries: str = "caption"
     snr: float = 0.0
     mixtures: int = 200
-    seconds: float = 5.0
+    seconds: float | None = None
     seed: int = 0
     label_from_folder: bool = False
     space: str = ""
@@ -146,12 +147,14 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
     """Write the rows as CSV, whole or not at all.
 
     Raises:
+        UsageError: It is a folder.
         StorageError: The place cannot be written.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(evaluation.rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(evaluation.rows)
+    check_file(path)
     with storage_errors(path):
         replace_file(path, text.getvalue().encode())
 
@@ -177,7 +180,7 @@ def _mixtures(clips: ClipTable, record: RunRecord, settings: EvalSettings) -> He
         settings.seed,
         settings.snr,
         audio=audio,
-        seconds=settings.seconds,
+        seconds=settings.seconds or record.seconds,
     )
     conditions = torch.from_numpy(np.ascontiguousarray(vectors))
     return render_held_out(plans, audio, settings.queries, queries, conditions, conditions)

@@ -73,6 +73,21 @@ class Journal:
             self._board.add_audio(name, sound[None] / peak, step, sample_rate)
 
 
+class Silence:
+    """The journal of the processes that do not report."""
+
+    def __enter__(self) -> Silence:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def tell(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def play(self, step: int, sounds: Mapping[str, Tensor], sample_rate: int) -> None:
+        """Nothing."""
+
+
 def read_history(folder: RunFolder) -> list[dict[str, Any]]:
     """The lines of a run's history; a last line that a crash cut short is left out."""
     if not folder.history.exists():

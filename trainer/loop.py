@@ -12,17 +12,19 @@ Letters: B batch, T samples.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from cache_store.console import progress
 from cache_store.errors import DataError
+from trainer.batches import Batches
 from trainer.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -35,13 +37,13 @@ from trainer.checkpoint import (
 )
 from trainer.config import TrainConfig
 from trainer.data import MixtureDataset
-from trainer.journal import Journal
+from trainer.journal import Journal, Silence
 from trainer.losses import build_loss
 from trainer.prepare import Prepared
 from trainer.run import RunFolder
 from trainer.schedule import learning_rate
 from trainer.stopping import StopRequest
-from trainer.validate import validate
+from trainer.validation import Validator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -60,44 +62,18 @@ class TrainResult:
         seconds: Of this process, in the loop.
         seconds_per_step: Of this process, validation left out.
         retrieval_share: Of the time in the loop that went into making conditions.
-        loss: Mean of the last reported steps, None if nothing was left to do.
-        best_sdri: Best validation, in dB; None without any.
-        best_step: When that was.
-        last: Scores of the last validation.
+        loss: Mean over the last reported steps; NaN if there was no step to do.
+        best: `sdri` in dB and `step` of the best validation; empty without any.
+        last: Scores of the last validation of this process.
     """
 
     steps: int
     seconds: float
     seconds_per_step: float
     retrieval_share: float
-    loss: float | None
-    best_sdri: float | None
-    best_step: int | None
-    last: dict[str, float]
-
-
-class Batches(Sampler[int]):
-    """Items of one process, from step `start` on.
-
-    Args:
-        start: First step.
-        steps: Of the whole run.
-        batch_size: B, of one process.
-        rank: Of this process.
-        world: How many processes.
-    """
-
-    def __init__(self, start: int, steps: int, batch_size: int, rank: int, world: int) -> None:
-        self._steps = range(start, steps)
-        self._batch_size, self._rank, self._world = batch_size, rank, world
-
-    def __iter__(self) -> Iterator[int]:
-        for step in self._steps:
-            first = (step * self._world + self._rank) * self._batch_size
-            yield from range(first, first + self._batch_size)
-
-    def __len__(self) -> int:
-        return len(self._steps) * self._batch_size
+    loss: float
+    best: Mapping[str, float]
+    last: Mapping[str, float]
 
 
 class Trainer:
@@ -132,9 +108,10 @@ class Trainer:
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         self._loss = build_loss(config.loss)
-        self._best: dict[str, Any] = {}
-        self._scores: dict[str, float] = {}
-        self._retrieval = self._validation = 0.0
+        self._validator = None
+        if prepared.held_out is not None:
+            self._validator = Validator(config, folder, prepared.held_out)
+        self._retrieval = 0.0
 
     def restore(self) -> None:
         """Go on from the last checkpoint.
@@ -149,7 +126,8 @@ class Trainer:
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step = checkpoint.step
-        self._best = dict(checkpoint.state["best"])
+        if self._validator is not None:
+            self._validator.best = checkpoint.state["best"]
 
     def run(self, stop: StopRequest) -> TrainResult:
         """Train to the last step.
@@ -165,39 +143,41 @@ class Trainer:
         model.train()
         begin, first = time.monotonic(), self.step
         losses: list[float] = []
-        mean = None
+        mean = math.nan
         main = accelerator.is_main_process
         with (
-            Journal(self.folder, self.step) if main else _Silence() as journal,
+            Journal(self.folder, self.step) if main else Silence() as journal,
             progress("train", config.steps, "steps") as advance,
         ):
             advance(self.step)
             for batch in self._loader():
                 losses.append(self._train_step(model, optimizer, batch))
                 self.step += 1
+                shown = {"loss": round(losses[-1], 2)}
                 done = self.step == config.steps
                 if self.step % config.log_every == 0 or done:
                     mean = sum(losses) / len(losses)
                     journal.tell(self.step, "train", self._report(mean, begin, first))
                     losses.clear()
                 if self.step % config.valid_every == 0 or done:
-                    self._validate(journal)
+                    if main and self._validator is not None:
+                        self._validator(self.step, self._model, journal)
                     self._save()
                 elif stop.requested:
                     self._save()
-                advance(1, loss=mean or losses[0], **_shown(self._scores))
+                advance(1, **shown, **self._shown())
                 if stop.requested:
                     break
-        seconds = time.monotonic() - begin
+        report = self._report(mean, begin, first)
+        validator = self._validator
         return TrainResult(
             self.step,
-            seconds,
-            (seconds - self._validation) / max(self.step - first, 1),
-            self._retrieval / max(seconds, 1e-9),
+            time.monotonic() - begin,
+            report["seconds_per_step"],
+            report["retrieval_share"],
             mean,
-            self._best.get("sdri"),
-            self._best.get("step"),
-            self._scores,
+            validator.best if validator is not None else {},
+            validator.scores if validator is not None else {},
         )
 
     def _loader(self) -> DataLoader[Any]:
@@ -240,7 +220,7 @@ class Trainer:
         target = batch["target"].to(accelerator.device, non_blocking=True)
         loss = self._loss(model(mixture, condition), target)
         value = loss.item()
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise DataError(
                 f"the loss is {value} at step {self.step + 1}",
                 where=self.folder.path,
@@ -268,52 +248,30 @@ class Trainer:
         return condition
 
     def _report(self, loss: float, begin: float, first: int) -> dict[str, float]:
+        """What the journal is told after some steps of this process."""
         seconds = time.monotonic() - begin
+        validation = self._validator.seconds if self._validator is not None else 0.0
         return {
             "loss": loss,
             "lr": self._optimizer.param_groups[0]["lr"],
-            "seconds_per_step": (seconds - self._validation) / (self.step - first),
-            "retrieval_share": self._retrieval / seconds,
+            "seconds_per_step": (seconds - validation) / max(self.step - first, 1),
+            "retrieval_share": self._retrieval / max(seconds, 1e-9),
         }
 
-    def _validate(self, journal: Any) -> None:
-        """Score the held-out mixtures, and keep the weights if they never did better."""
-        held_out = self._prepared.held_out
-        if held_out is None or not self._accelerator.is_main_process:
-            return
-        begin = time.monotonic()
-        self._scores = validate(self._model, held_out, self.config.batch_size)
-        journal.tell(self.step, "valid", self._scores)
-        self._play(journal)
-        if self._scores["sdri"] > self._best.get("sdri", -np.inf):
-            self._best = {"sdri": self._scores["sdri"], "step": self.step}
-            weights = self._model.state_dict()
-            save_checkpoint(self.folder.best, Checkpoint(self.step, weights, state=self._best))
-        self._validation += time.monotonic() - begin
-
-    def _play(self, journal: Any) -> None:
-        """Let TensorBoard play the first held-out mixtures, and what is made of them."""
-        held_out, n = self._prepared.held_out, self.config.valid_sounds
-        if held_out is None or not n:
-            return
-        from trainer.validate import separate_all
-
-        mixtures, texts = held_out.mixtures[:n], held_out.texts[:n]
-        estimates = separate_all(self._model, mixtures, texts, self.config.batch_size)
-        rate = self.config.sample_rate
-        for i, estimate in enumerate(estimates):
-            if self.step <= self.config.valid_every:
-                sounds = {"mixture": mixtures[i], "target": held_out.targets[i]}
-                named = {f"sound{i}/{name}": sound for name, sound in sounds.items()}
-                journal.play(self.step, named, rate)
-            journal.play(self.step, {f"sound{i}/estimate": estimate}, rate)
+    def _shown(self) -> dict[str, float]:
+        """What the progress bar says beside the loss."""
+        scores = self._validator.scores if self._validator is not None else {}
+        return {"sdri": round(scores["sdri"], 2)} if scores else {}
 
     def _save(self) -> None:
         """Write the state to go on from."""
         if not self._accelerator.is_main_process:
             return
         scaler = self._accelerator.scaler
-        state = {"best": self._best, "scaler": scaler.state_dict() if scaler is not None else None}
+        state = {
+            "best": self._validator.best if self._validator is not None else {},
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
         save_checkpoint(
             self.folder.last,
             Checkpoint(
@@ -324,20 +282,3 @@ class Trainer:
                 state,
             ),
         )
-
-
-class _Silence:
-    """The journal of the processes that do not report."""
-
-    def __enter__(self) -> _Silence:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def tell(self, *_: object) -> None: ...
-
-    def play(self, *_: object) -> None: ...
-
-
-def _shown(scores: dict[str, float]) -> dict[str, float]:
-    return {"sdri": round(scores["sdri"], 2)} if scores else {}

@@ -48,6 +48,7 @@ class RunRecord:
         model: Name of the separator, see `trainer.models`.
         sizes: All sizes of that separator.
         sample_rate: At which it hears and speaks, in Hz.
+        seconds: Length of the mixtures it was trained on.
         space: The embedding space of its conditions.
         space_spec: What the user named to load that space, "" for none.
         cache: The cache: absolute `path`, manifest `number`, `data_hash`.
@@ -60,6 +61,7 @@ class RunRecord:
     model: str
     sizes: Mapping[str, Any]
     sample_rate: int
+    seconds: float
     space: SpaceRecord
     space_spec: str
     cache: Mapping[str, Any]

@@ -7,6 +7,7 @@ with the settings that it began with.
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,14 +18,15 @@ from cache_store.clips import write_rejects
 from cache_store.console import note, warn
 from cache_store.errors import (
     ChangedPlanError,
+    LqtseError,
     MismatchError,
     MissingDependencyError,
-    StorageError,
     UsageError,
     storage_errors,
 )
 from cache_store.files import replace_file
 from trainer.config import TrainConfig
+from trainer.places import make_folder
 from trainer.run import RunFolder, RunRecord, read_record, write_record
 
 if TYPE_CHECKING:
@@ -86,9 +88,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
     accelerator = _accelerator(config)
     main = accelerator.is_main_process
     if main:
-        _make(folder)
+        make_folder(folder.path)
     accelerator.wait_for_everyone()
-    prepared = prepare(config, folder, accelerator.device)
+    try:
+        prepared = prepare(config, folder, accelerator.device)
+    except LqtseError:
+        # A run that could not begin leaves no empty folder behind.
+        with suppress(OSError):
+            folder.path.rmdir()
+        raise
     model, record = _model(config, prepared)
     if step:
         _check_record(read_record(folder), record, folder)
@@ -216,6 +224,7 @@ def _model(config: TrainConfig, prepared: Prepared) -> tuple[FilmUNet, RunRecord
         model=config.model,
         sizes=size_record(model.size),
         sample_rate=config.sample_rate,
+        seconds=config.seconds,
         space=prepared.space,
         space_spec=prepared.space_spec,
         cache=prepared.cache,
@@ -229,18 +238,6 @@ def _model(config: TrainConfig, prepared: Prepared) -> tuple[FilmUNet, RunRecord
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     return model, record
-
-
-def _make(folder: RunFolder) -> None:
-    """Create the folder; what cannot be written is found before any work is done."""
-    with storage_errors(folder.path):
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            probe = folder.path / ".tmp-probe"
-            probe.touch()
-            probe.unlink()
-        except (FileExistsError, NotADirectoryError) as error:
-            raise StorageError("a part of the path is a file", where=folder.path) from error
 
 
 def _begin(

@@ -53,7 +53,10 @@ def evaluate(
     ] = "",
     snr: Annotated[float, typer.Option(help="Of the target, in dB.")] = 0.0,
     mixtures: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a mixture.")] = 5.0,
+    seconds: Annotated[
+        Optional[float],
+        typer.Option(min=0.1, help="Length of a mixture. [default: that of the training]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the mixtures.")] = 0,
     out: Annotated[
         Optional[Path], typer.Option(help="CSV with a row a mixture. [default: none]")
@@ -69,7 +72,10 @@ def evaluate(
 ) -> None:
     from trainer.evaluate import EvalSettings, write_results
     from trainer.evaluate import evaluate as measure
+    from trainer.places import check_file
 
+    if out is not None:
+        check_file(out)
     settings = EvalSettings(
         audio=audio,
         where=where,

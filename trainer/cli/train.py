@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -86,6 +87,7 @@ def train(
         Optional[int], typer.Option(help="A mixture has 1 to this many interferers.")
     ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
+    warmup: Annotated[Optional[int], typer.Option(help="Steps to reach it.")] = None,
     loss: Annotated[Optional[str], typer.Option(help="snr or l1.")] = None,
     valid_every: Annotated[
         Optional[int], typer.Option(help="Steps between validations (and checkpoints).")
@@ -118,6 +120,7 @@ def train(
         "snr_max": snr_max,
         "interferers_max": interferers_max,
         "lr": lr,
+        "warmup": warmup,
         "loss": loss,
         "valid_every": valid_every,
         "valid_mixtures": valid_mixtures,
@@ -158,13 +161,13 @@ def _summarise(config: TrainConfig, done: Trained, as_json: bool) -> None:
         "seconds a step": round(result.seconds_per_step, 4),
         "share of retrieval": f"{result.retrieval_share:.2%}",
     }
-    if result.loss is not None:
+    if math.isfinite(result.loss):
         facts["last training loss"] = round(result.loss, 3)
-    if result.best_sdri is not None:
+    if result.best:
         facts |= {
             "validated with": f"{done.query_kind} queries, {done.held_out} mixtures",
-            "best SDRi, dB": round(result.best_sdri, 2),
-            "best at step": result.best_step,
+            "best SDRi, dB": round(result.best["sdri"], 2),
+            "best at step": result.best["step"],
         }
     if result.last:
         facts |= {

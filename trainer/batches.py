@@ -1,0 +1,37 @@
+"""Which items of the stream of mixtures make up a batch.
+
+A function of the step, the process and the number of processes alone: a resumed run goes on with
+the very items that it would have had.
+
+Letters: B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch.utils.data import Sampler
+
+
+class Batches(Sampler[int]):
+    """Items of one process, from step `start` on.
+
+    Args:
+        start: First step.
+        steps: Of the whole run.
+        batch_size: B, of one process.
+        rank: Of this process.
+        world: How many processes.
+    """
+
+    def __init__(self, start: int, steps: int, batch_size: int, rank: int, world: int) -> None:
+        self._steps = range(start, steps)
+        self._batch_size, self._rank, self._world = batch_size, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self._steps:
+            first = (step * self._world + self._rank) * self._batch_size
+            yield from range(first, first + self._batch_size)
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._batch_size
