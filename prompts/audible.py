@@ -17,24 +17,28 @@ _SILENT = frozenset(
     stem(word)
     for word in word_set(
         "address ask catch climb cock copy cruise double drag drift explain fade feed fill fold go "
-        "hold keep let lie light make mimic pay play press raise read rehearse release rise round "
+        "hold keep let lie light make mimic pay press raise read rehearse release rise round "
         "settle split stack stretch sway take touch turn twist warm wind write"
     )
 )
 
 
 @cache
+def verb_stems() -> frozenset[str]:
+    """Stems of the verbs of the concept list, but for those that tell nothing audible alone."""
+    found = set()
+    for concept in builtin_concepts():
+        for _, phrase in concept.actions:
+            parts = phrase.split()
+            found |= {stem(part) for i, part in enumerate(parts) if i == 0 or parts[i - 1] == "and"}
+    return frozenset(found - _SILENT - {stem("off")})
+
+
+@cache
 def audible_stems() -> frozenset[str]:
     """Stems of all words that tell a sound."""
-    verbs = {
-        stem(word)
-        for concept in builtin_concepts()
-        for _, phrase in concept.actions
-        for position, word in enumerate(phrase.split())
-        if position == 0 or phrase.split()[position - 1] == "and"
-    }
     listed = {stem(word) for _, line in data_lines("audible.txt") for word in line.split()}
-    return frozenset((verbs - _SILENT) | listed)
+    return verb_stems() | listed
 
 
 def is_audible(words: Sequence[str], stems: Collection[str]) -> bool:

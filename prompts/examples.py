@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
+from prompts.audible import verb_stems
 from prompts.axes import REGISTERS
 from prompts.errors import PromptError
 from prompts.lexicon import data_lines
-from prompts.words import stems
+from prompts.words import stem, stems, word_set, words
+
+# Verbs by their form, but not in these captions ("low notes", "a propeller plane").
+_NO_HINTS = word_set("low plane loud close light")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Example:
     register: str
     concepts: tuple[str, ...]
     caption: str
+
+    @cached_property
+    def hint(self) -> str:
+        """The word of the caption that tells how the sound is made, "" if none stands out."""
+        own = {stem(word) for name in self.concepts for word in words(name)}
+        for word in words(self.caption):
+            root = stem(word)
+            if root in verb_stems() and root not in own and word not in _NO_HINTS:
+                return word
+        return ""
 
 
 @cache

@@ -107,6 +107,10 @@ def answer(request: Request) -> str:
         captions.append(caption)
     if request.schema is not None:
         return json.dumps({"captions": captions}, ensure_ascii=False)
+    if not request.is_chat:
+        # With its label a line of a list is whole, and need not go on from the prompt's beginning.
+        label = ", ".join(request.concepts)
+        captions = [f"{label}: {caption}" for caption in captions]
     return "\n".join(captions) + "\n"
 
 

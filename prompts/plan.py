@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from prompts.axes import Axes
+from prompts.axes import PHRASE, SENTENCE, Axes
 from prompts.bank import Concept, ConceptBank
 from prompts.errors import PromptError
 from prompts.examples import draw_examples
 from prompts.request import Request, derived_seed, digest, request_id
 from prompts.schema import response_schema
 from prompts.templating import Brief, Template, find_template
+from prompts.words import gerund, third_person
 
 # Purpose numbers in the seed sequences of this module.
 _ASK = 2
@@ -176,6 +177,7 @@ class Plan:
             stop=template.stop,
             aliases=tuple(concept.synonyms for concept in concepts),
             examples=tuple(example.caption for example in brief.examples),
+            start=brief.start,
         )
 
     def _brief(
@@ -190,6 +192,9 @@ class Plan:
             common = self.axes.sample(shared, max_sources=template.max_sources)
             fixed = {name: common[name] for name in ("register", "sources", "relation", "length")}
         axes = self.axes.sample(rng, main, max_sources=template.max_sources, fixed=fixed)
+        if not template.is_chat:
+            # A list says its register and sources by example, and nothing else.
+            axes = {name: axes[name] for name in ("register", "sources", "relation")}
         concepts = (main, *self.bank.companions(main, int(axes["sources"]) - 1, rng))
         axes["sources"] = str(len(concepts))
         names = tuple(concept.name for concept in concepts)
@@ -200,7 +205,24 @@ class Plan:
             sources=len(concepts),
             avoid=names,
         )
-        return Brief(names, axes, self.count, examples), concepts
+        hint, start = ("", "") if template.is_chat else _beginning(main, axes["register"], rng)
+        return Brief(names, axes, self.count, examples, hint, start), concepts
+
+
+def _beginning(main: Concept, register: str, rng: np.random.Generator) -> tuple[str, str]:
+    """How the main sound is made, in one word, and how its caption begins.
+
+    A small model that is left alone with a name explains the thing ("a chainsaw is a tool"); with a
+    verb and a subject before its eyes, it goes on with what the thing does.
+    """
+    if not main.actions:
+        return "", ""
+    subject, verb = main.actions[int(rng.integers(len(main.actions)))]
+    plural = subject.startswith(("+", "two "))
+    subject = subject.removeprefix("+")
+    if register != SENTENCE:
+        return gerund(verb).split(" ")[0], subject if register == PHRASE else ""
+    return (verb if plural else third_person(verb)).split(" ")[0], subject
 
 
 def _plain_axes(axes: Axes) -> dict[str, Any]:

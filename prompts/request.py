@@ -38,6 +38,7 @@ class Request:
         stop: Texts that end the answer.
         aliases: For each concept, other words that name it.
         examples: The example captions that the request shows.
+        start: The beginning of the first caption, where the prompt of a completion gives it.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Request:
     stop: tuple[str, ...] = ()
     aliases: tuple[tuple[str, ...], ...] = ()
     examples: tuple[str, ...] = ()
+    start: str = ""
 
     @property
     def register(self) -> str:

@@ -86,7 +86,9 @@ def parse(
     elif request.is_chat:
         pieces = unwrap_lines(text, cut=cut)
     else:
-        pieces = unwrap_completion(text, request.concepts, request.count, cut=cut)
+        pieces = unwrap_completion(
+            text, request.concepts, request.count, start=request.start, cut=cut
+        )
     return [_judged(piece, request) for piece in pieces] or [Rejected("empty", "")]
 
 

@@ -28,12 +28,16 @@ class Brief:
         axes: Values on the axes of diversity.
         count: How many captions.
         examples: What to show.
+        hint: A word for how the main sound is made ("barks"), "" if none is known.
+        start: The beginning of the first caption ("a dog"), "" to leave it open.
     """
 
     concepts: tuple[str, ...]
     axes: dict[str, str]
     count: int
     examples: tuple[Example, ...]
+    hint: str = ""
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ TEMPLATES = {
             name="completion.v1",
             parts=(("", "completion.v1.j2"),),
             per_request=1,
-            examples=8,
+            examples=14,
             block=16,
-            max_sources=2,
+            max_sources=1,
             tokens_per_caption=32,
             stop=("\n",),
         ),

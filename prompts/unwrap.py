@@ -84,20 +84,28 @@ def unwrap_lines(text: str, *, cut: bool) -> list[Piece]:
     return kept or pieces
 
 
-def unwrap_completion(text: str, concepts: Sequence[str], count: int, *, cut: bool) -> list[Piece]:
-    """The captions of a continued list: its first `count` lines, without the label `dog:` that
-    later lines may repeat.
+def unwrap_completion(
+    text: str, concepts: Sequence[str], count: int, *, start: str = "", cut: bool
+) -> list[Piece]:
+    """The captions of a continued list: its first `count` lines.
+
+    The first line goes on from the `start` that the prompt gave; a line with its own label ("dog:")
+    is whole without it.
 
     Args:
         text: What the model wrote after the prompt.
         concepts: The concepts asked for.
         count: How many captions were asked for; what follows them answers nothing.
+        start: The beginning of the first caption.
         cut: Whether the answer is known to have been cut off.
     """
     label = ", ".join(concepts) + ":"
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = text.splitlines()
+    if lines and start and not lines[0].strip().startswith(label):
+        lines[0] = start + lines[0]
+    lines = [line.strip() for line in lines if line.strip()]
     whole = len(lines) > count or text.endswith(("\n", "\r"))
-    pieces = [Piece(line.strip().removeprefix(label)) for line in lines[:count]]
+    pieces = [Piece(line.removeprefix(label)) for line in lines[:count]]
     if cut and pieces and not whole:
         pieces[-1] = Piece(pieces[-1].text, cut=True)
     return pieces

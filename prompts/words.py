@@ -37,6 +37,7 @@ _IRREGULAR = {
     "swept": "sweep",
     "teeth": "tooth",
     "tore": "tear",
+    "torn": "tear",
     "wept": "weep",
     "wolves": "wolf",
     "women": "woman",
