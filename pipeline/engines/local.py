@@ -66,6 +66,13 @@ def map_shards(
             yield number, work(shard, tick)
 
 
+def available_cores() -> int:
+    """CPU cores that this process may use, which a container or `taskset` can make fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass
 class _Worker:
     process: BaseProcess

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ from cache_store.errors import (
 from cache_store.manifest import Manifest, newest_manifest
 from cache_store.verify import verify_cache
 from cache_store.writer import CacheWriter, open_writer
-from pipeline.embed import embed_cache
+from pipeline.embed import EmbedReport, embed_cache
+from pipeline.engines import map_shards
 from pipeline.importing import import_captions
 from tests.pipeline.materials import (
     DIM,
@@ -61,6 +63,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[HashSpace], HashSpace]:
 Use = Callable[[HashSpace], HashSpace]
 
 
+def embed(cache: Path, **settings: Any) -> EmbedReport:
+    """Embed in this process: other workers would not know the space of the test."""
+    return embed_cache(cache, **{"workers": 1, **settings})
+
+
 def manifest_of(cache: Path) -> Manifest:
     manifest = newest_manifest(cache)
     assert manifest is not None
@@ -69,7 +76,7 @@ def manifest_of(cache: Path) -> Manifest:
 
 def test_every_captions_shard_gets_one_data_shard_in_the_same_order(cache: Path, use: Use) -> None:
     space = use(HashSpace())
-    report = embed_cache(cache, space="tiny")
+    report = embed(cache, space="tiny")
     assert (report.embedded, report.shards, report.resumed, report.total) == (25, 3, 0, 25)
     manifest = manifest_of(cache)
     assert [entry.source for entry in manifest.data] == [
@@ -86,7 +93,7 @@ def test_every_captions_shard_gets_one_data_shard_in_the_same_order(cache: Path,
 
 def test_float32_keeps_every_bit(cache: Path, use: Use) -> None:
     use(HashSpace())
-    embed_cache(cache, dtype="float32")
+    embed(cache, dtype="float32")
     with open_cache(cache) as store:
         expected = np.stack([unit_vector(text) for text in captions(25)])
         np.testing.assert_array_equal(store.embeddings, expected)
@@ -94,9 +101,9 @@ def test_float32_keeps_every_bit(cache: Path, use: Use) -> None:
 
 def test_an_embedded_cache_leaves_nothing_to_do(cache: Path, use: Use) -> None:
     space = use(HashSpace())
-    embed_cache(cache)
+    embed(cache)
     asked = len(space.embedded)
-    report = embed_cache(cache)
+    report = embed(cache)
     assert (report.embedded, report.shards, report.total) == (0, 0, 25)
     assert len(space.embedded) == asked
     assert manifest_of(cache).number == 2
@@ -106,10 +113,10 @@ def test_only_new_captions_are_embedded_and_old_rows_keep_their_numbers(
     cache: Path, use: Use, tmp_path: Path
 ) -> None:
     space = use(HashSpace())
-    embed_cache(cache)
+    embed(cache)
     import_captions(cache, write_lines(tmp_path / "more.txt", captions(30)))
     space.embedded.clear()
-    report = embed_cache(cache)
+    report = embed(cache)
     assert (report.embedded, report.total) == (5, 30)
     assert space.embedded == captions(5, first=25)
     with open_cache(cache) as store:
@@ -119,10 +126,10 @@ def test_only_new_captions_are_embedded_and_old_rows_keep_their_numbers(
 def test_a_stopped_run_goes_on_where_it_stopped(cache: Path, use: Use) -> None:
     use(HashSpace(fail_after=15))
     with pytest.raises(KeyboardInterrupt):
-        embed_cache(cache)
+        embed(cache)
     assert manifest_of(cache).data == ()  # nothing half-way is visible
     space = use(HashSpace())
-    report = embed_cache(cache)
+    report = embed(cache)
     assert (report.embedded, report.shards, report.resumed) == (15, 2, 1)
     assert space.embedded == captions(15, first=10)
     with open_cache(cache) as store:
@@ -137,9 +144,9 @@ def test_a_run_stopped_before_it_published_computes_nothing_again(
     with monkeypatch.context() as patch:
         patch.setattr(CacheWriter, "publish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            embed_cache(cache)
+            embed(cache)
     space = use(HashSpace())
-    report = embed_cache(cache)
+    report = embed(cache)
     assert (report.embedded, report.resumed, report.total) == (0, 3, 25)
     assert space.embedded == []
     with open_cache(cache) as store:
@@ -154,32 +161,32 @@ def _interrupt(*_: object, **__: object) -> None:
 def test_a_committed_shard_that_was_damaged_is_computed_again(cache: Path, use: Use) -> None:
     use(HashSpace(fail_after=15))
     with pytest.raises(KeyboardInterrupt):
-        embed_cache(cache)
+        embed(cache)
     (shard,) = (cache / "data").glob("*.parquet")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     use(HashSpace())
-    report = embed_cache(cache)
+    report = embed(cache)
     assert (report.embedded, report.resumed) == (25, 0)
     assert verify_cache(cache).whole
 
 
 def test_another_space_is_refused_naming_both(cache: Path, use: Use) -> None:
     use(HashSpace("hash:1"))
-    embed_cache(cache)
+    embed(cache)
     use(HashSpace("hash:2"))
     with pytest.raises(SpaceMismatchError, match=r"hash:1.*hash:2"):
-        embed_cache(cache, space="tiny")
+        embed(cache, space="tiny")
     assert manifest_of(cache).number == 2
 
 
 def test_another_dtype_is_refused(cache: Path, use: Use) -> None:
     use(HashSpace())
-    embed_cache(cache, dtype="float32")
+    embed(cache, dtype="float32")
     with pytest.raises(MismatchError, match=r"float32.*float16"):
-        embed_cache(cache, dtype="float16", space="tiny")
-    assert embed_cache(cache, space="tiny").dtype == "float32"
+        embed(cache, dtype="float16", space="tiny")
+    assert embed(cache, space="tiny").dtype == "float32"
 
 
 def test_captions_longer_than_the_limit_are_counted_with_an_example(
@@ -188,7 +195,7 @@ def test_captions_longer_than_the_limit_are_counted_with_an_example(
     texts = ["a dog", "one two three four five six seven eight nine", "a bell", "x " * 20]
     import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", texts))
     use(HashSpace())
-    report = embed_cache(tmp_path / "c")
+    report = embed(tmp_path / "c")
     assert (report.cut, report.cut_example, report.text_limit) == (2, texts[1], 8)
 
 
@@ -202,7 +209,7 @@ def test_imported_embeddings_stay_and_captions_join_them(tmp_path: Path, use: Us
     pq.write_table(pq.read_table(source).replace_schema_metadata(facts), source)
     import_captions(tmp_path / "c", source, embeddings=True)
     import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(7)))
-    report = embed_cache(tmp_path / "c", space="tiny")
+    report = embed(tmp_path / "c", space="tiny")
     assert (report.embedded, report.total, report.dtype) == (3, 7, "float32")
     with open_cache(tmp_path / "c") as store:
         assert store.captions(range(7)) == captions(7)
@@ -213,19 +220,53 @@ def test_a_space_that_is_only_a_name_cannot_embed(tmp_path: Path) -> None:
     import_captions(tmp_path / "c", source, embeddings=True)
     import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(7)))
     with pytest.raises(UsageError, match=r"made elsewhere.*--space"):
-        embed_cache(tmp_path / "c")
+        embed(tmp_path / "c")
 
 
 def test_the_threads_of_the_caller_are_as_before(cache: Path, use: Use) -> None:
     use(HashSpace())
     before = torch.get_num_threads()
-    embed_cache(cache, threads=before + 1)
+    embed(cache, threads=before + 1)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cores", "expected"),
+    [(0.0, 8, 1), (1.0, 8, 2), (100.0, 8, 3), (100.0, 2, 2), (100.0, 1, 1)],
+)
+def test_workers_are_chosen_by_the_work_the_cores_and_the_shards(
+    cache: Path,
+    use: Use,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    cores: int,
+    expected: int,
+) -> None:
+    """A caption takes `seconds`; there are 25 in three shards, and 10 s are worth a worker."""
+    space = use(HashSpace())
+    clock = [0.0]
+
+    def slow(texts: list[str]) -> Any:
+        clock[0] += seconds * len(texts)
+        return np.stack([unit_vector(text) for text in texts])
+
+    monkeypatch.setattr(space, "embed_text", slow)
+    monkeypatch.setattr("pipeline.embed.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("pipeline.embed.available_cores", lambda: cores)
+    asked: list[int] = []
+
+    def here(*arguments: Any, workers: int, **rest: Any) -> Any:
+        asked.append(workers)
+        return map_shards(*arguments, workers=1, **rest)
+
+    monkeypatch.setattr("pipeline.embed.map_shards", here)
+    embed_cache(cache, device="cpu")
+    assert asked == [expected]
 
 
 def test_the_step_is_told_without_paths(cache: Path, use: Use) -> None:
     use(HashSpace())
-    embed_cache(cache)
+    embed(cache)
     step = manifest_of(cache).provenance[-1]
     assert (step["step"], step["space"], step["captions"]) == ("embed", "hf:hash", 25)
     assert str(cache) not in json.dumps(dict(step))
@@ -233,10 +274,10 @@ def test_the_step_is_told_without_paths(cache: Path, use: Use) -> None:
 
 def test_nothing_to_embed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such cache"):
-        embed_cache(tmp_path / "missing")
+        embed(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EmptyInputError, match="lqtse-cache import"):
-        embed_cache(tmp_path / "empty")
+        embed(tmp_path / "empty")
 
 
 def test_a_damaged_captions_file_is_named(cache: Path, use: Use) -> None:
@@ -244,19 +285,19 @@ def test_a_damaged_captions_file_is_named(cache: Path, use: Use) -> None:
     path = cache / manifest_of(cache).captions[1].path
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DamagedError, match=path.name):
-        embed_cache(cache)
+        embed(cache)
 
 
 def test_a_second_writer_is_refused(cache: Path, use: Use) -> None:
     use(HashSpace())
     with open_writer(cache), pytest.raises(LeaseHeldError, match=str(os.getpid())):
-        embed_cache(cache)
+        embed(cache)
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(cache: Path, device: str) -> None:
     with pytest.raises(UsageError, match=device):
-        embed_cache(cache, device=device)
+        embed(cache, device=device)
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(7, marks=pytest.mark.slow)])
@@ -266,7 +307,7 @@ def test_rows_are_bit_equal_whatever_the_number_of_workers(tmp_path: Path, most:
     for workers in (1, most):
         cache = tmp_path / f"c{workers}"
         import_captions(cache, source, shard_rows=20)
-        report = embed_cache(cache, space="tiny", workers=workers, device="cpu")
+        report = embed(cache, space="tiny", workers=workers, device="cpu")
         assert report.workers == workers
         found.append(manifest_of(cache).data)  # paths and hashes of all bytes
     assert found[0] == found[1]
