@@ -8,8 +8,11 @@ later axes look at earlier ones: a bare label has one source and no manner.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -61,9 +64,12 @@ class Axis:
 
     def draw(self, rng: np.random.Generator) -> str:
         """One value; takes exactly one number from `rng`, so axes do not disturb one another."""
-        edges = np.cumsum(self.weights)
-        place = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+        place = bisect_right(self._edges, rng.random() * self._edges[-1])
         return self.values[min(place, len(self.values) - 1)]
+
+    @cached_property
+    def _edges(self) -> tuple[float, ...]:
+        return tuple(accumulate(self.weights))
 
 
 def _weighted(name: str, table: Mapping[str, float]) -> Axis:

@@ -78,7 +78,8 @@ class ConceptBank:
             text: The text of the file.
             column: The column to read; by default the first of `concept`, `display_name`, `label`,
                 `name`, `category`, `caption` that is there, else the first column. A column
-                `group` is used if there is one.
+                `group` is used if there is one; what follows a comma in AudioSet's `display_name`
+                is a synonym.
             where: What to call the text in an error.
 
         Raises:
@@ -100,6 +101,8 @@ class ConceptBank:
     def _collect(cls, rows: Iterable[tuple[str, str, tuple[str, ...]]], where: str) -> ConceptBank:
         found: dict[str, Concept] = {}
         for raw, group, synonyms in rows:
+            if not isinstance(raw, str):
+                raise PromptError(f"concepts must be text, found {type(raw).__name__} in {where}")
             name = clean_name(raw)
             if not name:
                 continue
@@ -239,7 +242,8 @@ def _parse_csv(
         if chosen not in header:
             raise PromptError(f"no column {chosen!r} in {where}: found {', '.join(header)}")
         for row in reader:
-            yield row.get(chosen) or "", row.get("group") or "", ()
+            name, *others = (row.get(chosen) or "").split("," if chosen == "display_name" else "\n")
+            yield name, row.get("group") or "", tuple(others)
     except csv.Error as error:
         raise PromptError(f"not a CSV: {where}, line {reader.line_num}: {error}") from error
 
@@ -247,25 +251,28 @@ def _parse_csv(
 def _parse_ontology(text: str, where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     try:
         nodes = json.loads(text)
-        by_id = {node["id"]: node for node in nodes}
-        children = {node["id"]: tuple(node.get("child_ids", ())) for node in nodes}
+        by_id = {str(node["id"]): str(node["name"]) for node in nodes}
+        parents = {str(child): str(node["id"]) for node in nodes for child in node["child_ids"]}
+        hidden = {
+            str(node["id"])
+            for node in nodes
+            if {"abstract", "blacklist"} & set(node.get("restrictions", ()))
+        }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PromptError(
             f"not the AudioSet ontology: {where}: expected a JSON list of objects with `id`, "
             f"`name` and `child_ids`"
         ) from error
-    parents = {child: parent for parent, kids in children.items() for child in kids}
-    for identity, node in by_id.items():
-        if set(node.get("restrictions", ())) & {"abstract", "blacklist"}:
-            continue
-        name, *others = str(node.get("name", "")).split(",")
-        yield name, _top(identity, parents, by_id), tuple(others)
+    for identity, full_name in by_id.items():
+        if identity not in hidden:
+            name, *others = full_name.split(",")
+            yield name, _top(identity, parents, by_id), tuple(others)
 
 
-def _top(identity: str, parents: dict[str, str], by_id: dict[str, dict[str, object]]) -> str:
+def _top(identity: str, parents: dict[str, str], by_id: dict[str, str]) -> str:
     """The name of the topmost ancestor; a cycle in a damaged file ends the climb."""
     seen = {identity}
     while (parent := parents.get(identity)) is not None and parent not in seen:
         seen.add(parent)
         identity = parent
-    return str(by_id.get(identity, {}).get("name", ""))
+    return by_id.get(identity, "")

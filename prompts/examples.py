@@ -38,6 +38,11 @@ class Example:
     caption: str
 
     @cached_property
+    def stems(self) -> frozenset[str]:
+        """The stems of its sounds and of its caption."""
+        return frozenset(one for text in (*self.concepts, self.caption) for one in stems(text))
+
+    @cached_property
     def hint(self) -> str:
         """The word of the caption that tells how the sound is made, "" if none stands out."""
         own = {stem(word) for name in self.concepts for word in words(name)}
@@ -95,9 +100,8 @@ def draw_examples(
         if len(chosen) == count:
             break
         example = pool()[rows[place]]
-        own = {word for name in example.concepts for word in stems(name)}
-        if own & taken or taken & set(stems(example.caption)):
+        if taken & example.stems:
             continue
         chosen.append(example)
-        taken |= own
+        taken |= {word for name in example.concepts for word in stems(name)}
     return tuple(chosen)

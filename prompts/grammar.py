@@ -16,6 +16,7 @@ import numpy as np
 
 from prompts.axes import BACKGROUND, LABEL, LONG, PHRASE, QUERY, SEQUENCE, SHORT, TAGS
 from prompts.lexicon import Concept, known_concepts
+from prompts.naming import names, text_stems
 from prompts.request import Request
 from prompts.words import gerund, stems, third_person, word_set, words
 
@@ -39,7 +40,7 @@ _PREPOSITIONS = word_set(
 # What happens at one stroke does not happen slowly or without pause.
 _STROKES = word_set(
     "blow bang boom break burst collapse crash cut drop erupt explode fall fire land open pop "
-    "shatter shut slam smash snap splat strike thud thump"
+    "shatter shut slam smash snap splat split strike thud thump"
 )
 _STROKE_MANNERS = frozenset(("suddenly", "again and again", "once", "briefly"))
 _PERSONS = {"someone": "person", "something": "thing"}
@@ -273,7 +274,10 @@ def _query(parts: Sequence[_Part], axes: Mapping[str, str], rng: np.random.Gener
     if others:
         doing = " and the ".join([main.doing, *(_joined(part.noun, part.doing) for part in others)])
         return _pick(rng, _QUERIES).format(noun=main.noun, doing=doing)
-    text = _pick(rng, _QUERIES + _QUERIES_OF_ONE)
+    # "just the person, please" would not say which sound is meant.
+    known = known_concepts()[main.name]
+    speaks = names(text_stems(main.noun), main.name, known.synonyms)
+    text = _pick(rng, _QUERIES + _QUERIES_OF_ONE if speaks else _QUERIES)
     distance = axes.get("distance", "")
     where = axes.get("place") or _DISTANCE.get(distance, distance)
     if where and text.endswith(("{doing}", "{does}")):

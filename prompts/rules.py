@@ -1,17 +1,19 @@
 """Why a caption is refused: one small rule a reason, tried in the order of `REASONS`.
 
 The rules are strict: a model is cheap to ask again, and a caption that tells no sound spoils every
-search that meets it. What they do to captions that people wrote is measured in the tests.
+search that meets it. Measured on captions that people wrote, all reasons but `concept_missing`
+together: 0.2 % of the 2,475 of AudioCaps' validation set are refused, and 0.9 % of its 49,838 for
+training.
 
     empty              no letter in it
-    truncated          the answer ended inside it, or it ends on a word that wants another
+    too_long           more words than a caption has
     markup             HTML, Markdown, JSON, links, placeholders, emoji, hashtags
     refusal            the model speaks about itself or declines
     wrong_language     another script, or function words of another language
     speech_transcript  what is said instead of how it sounds: quotes, speaker labels, dialogue
     too_short          fewer words than its register needs
-    too_long           more words than a caption has
     copied_example     an example of its own prompt, or nearly
+    truncated          the answer ended inside it, or it ends on a word that wants another
     not_audible        tells what is seen, defines or explains, or names nothing that sounds
     concept_missing    the main concept is not named
 """
@@ -61,7 +63,8 @@ _SPEAKER = re.compile(
 _HEARING = re.compile(r"\b(?:you|we|i|one) (?:can |could |may |might |will )?hear\b", re.I)
 _DIALOGUE = re.compile(
     r"\b(?:i|i'm|i'll|i've|i'd|my|me|we|we're|we'll|us|our|you|you're|you'll|your)\b|"
-    r"^(?:hello|hey|hi|yes|no|okay|well|oh|thank you|thanks|please|good (?:morning|evening))\b",
+    r"^(?:hello|hey|hi|yes|no|okay|oh|thank you|thanks|please|good (?:morning|evening))(?![\w-])|"
+    r"^well,",
     re.I,
 )
 # Not "by", "on", "through", "over": "a car passes by" is whole.
@@ -251,16 +254,16 @@ def _concept_missing(text: _Text) -> bool:
 
 
 _RULES: tuple[tuple[str, Callable[[_Text], bool]], ...] = (
+    ("too_long", _too_long),  # first: nothing below has to read a megabyte
     ("markup", _markup),
     ("refusal", _refusal),
     ("wrong_language", _wrong_language),
     ("speech_transcript", _speech_transcript),
     ("too_short", _too_short),
-    ("too_long", _too_long),
     ("copied_example", _copied_example),
     ("truncated", _truncated),
     ("not_audible", _not_audible),
     ("concept_missing", _concept_missing),
 )
 
-REASONS = ("empty", "truncated", *(reason for reason, _ in _RULES if reason != "truncated"))
+REASONS = ("empty", *(reason for reason, _ in _RULES))

@@ -7,6 +7,7 @@ never raises: any text is captions or reasons.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,15 +56,19 @@ class Rejected:
 def response_schema(count: int) -> dict[str, Any]:
     """The JSON schema of an answer with at most `count` captions, as servers with structured output
     take it."""
-    schema = Captions.model_json_schema()
-    captions = dict(schema["properties"]["captions"])
-    captions.pop("title", None)
     return {
         "type": "object",
-        "properties": {"captions": {**captions, "maxItems": count}},
+        "properties": {"captions": {**_captions_property(), "maxItems": count}},
         "required": ["captions"],
         "additionalProperties": False,
     }
+
+
+@cache
+def _captions_property() -> dict[str, Any]:
+    found = dict(Captions.model_json_schema()["properties"]["captions"])
+    found.pop("title", None)
+    return found
 
 
 def parse(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+", re.UNICODE)
 _VOWELS = frozenset("aeiouy")
@@ -59,6 +60,7 @@ def words(text: str) -> list[str]:
     return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """Bring the inflected forms of a word together ("barks", "barking", "barked" to "bark")."""
     word = word.lower().removesuffix("'s").replace("'", "")
@@ -67,7 +69,7 @@ def stem(word: str) -> str:
         return word
     for ending in ("ing", "ed"):
         rest = word.removesuffix(ending)
-        if rest != word and not word.endswith("eed") and len(rest) > 1 and _VOWELS & set(rest):
+        if rest != word and not word.endswith("eed") and len(rest) > 2 and _VOWELS & set(rest):
             word = rest
             break
     else:
