@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +28,7 @@ from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.prices import Budget, Price
 from pipeline.panel import Progress
+from pipeline.stopping import stopping
 
 if TYPE_CHECKING:
     from cache_store.manifest import Manifest
@@ -214,7 +214,7 @@ class _Run:
         try:
             if self._missing <= 0:
                 return self._report("already there")
-            with _stops(self._stop):
+            with stopping(self._stop):
                 return await self._gather()
         finally:
             await self._backend.aclose()
@@ -296,36 +296,3 @@ class _Run:
             rejected=dict(self._harvest.rejected.most_common()),
             progress=self._progress,
         )
-
-
-@contextmanager
-def _stops(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first SIGINT or SIGTERM; cancel the running task at the second.
-
-    Does nothing outside of the main thread and on systems without such handlers.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    asked = 0
-
-    def handle() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            stop()
-        elif task is not None:
-            task.cancel()
-
-    previous = [signal.getsignal(number) for number in signals]
-    try:
-        for number in signals:
-            loop.add_signal_handler(number, handle)
-    except (NotImplementedError, RuntimeError, ValueError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, previous, strict=True):
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from cache_store import console
-from cache_store.errors import DataError, LqtseError, UsageError
+from cache_store.errors import LqtseError, UsageError
 from pipeline.cli.options import AsJson, CacheFolder, command_line
 
 if TYPE_CHECKING:
@@ -177,12 +177,13 @@ def command(
       lqtse-cache generate my-cache -n 1000000 --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --concurrency 64
     """
+    from pipeline.concepts import read_concepts
     from pipeline.generate import Limits, generate
     from pipeline.llm.prices import read_price
     from pipeline.llm.select import open_backend
     from pipeline.panel import Progress, plain_line, shown
 
-    bank = _read_bank(concepts)
+    bank = read_concepts(concepts)
     chosen = open_backend(
         backend.value,
         model=model,
@@ -216,30 +217,6 @@ def command(
             console.note(plain_line(progress))
         raise
     _end(cache, report, as_json)
-
-
-def _read_bank(path: Path | None) -> ConceptBank:
-    from prompts.bank import ConceptBank
-    from prompts.errors import PromptError
-
-    if path is None:
-        return ConceptBank.builtin()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "the concepts are not UTF-8",
-            where=path,
-            found=f"byte 0x{error.object[error.start]:02x} at {error.start}",
-            hint=f"Convert the file: iconv -f latin1 -t utf-8 {path} > concepts.txt",
-        ) from None
-    except OSError as error:
-        raise UsageError("cannot read the concepts", where=path, found=error.strerror) from None
-    readers = {".csv": ConceptBank.from_csv, ".json": ConceptBank.from_ontology}
-    try:
-        return readers.get(path.suffix.lower(), ConceptBank.from_lines)(text)
-    except PromptError as error:
-        raise DataError("the concepts cannot be used", where=path, found=str(error)) from None
 
 
 def _plan(

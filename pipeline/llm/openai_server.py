@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from cache_store.errors import (
     AuthenticationError,
@@ -24,9 +21,10 @@ from cache_store.errors import (
     RateLimitError,
     RemoteError,
     UnreachableError,
-    UsageError,
 )
+from pipeline.llm.address import is_loopback, public_address
 from pipeline.llm.base import Answer, AttemptFailed, PromptStyle, join_lines
+from pipeline.llm.dialect import Dialect
 from prompts.request import Request
 
 if TYPE_CHECKING:
@@ -43,38 +41,6 @@ _MESSAGE_LENGTH = 200  # characters of a server's message that an error shows
 # The status of a request that the server understood and will not take as it is.
 _REFUSED = frozenset({400, 415, 422, 501})
 _TRANSIENT = frozenset({408, 409, 425, 429})
-
-
-@dataclass
-class _Dialect:
-    """What this server takes, as far as it is known.
-
-    Attributes:
-        known: Whether a request has succeeded, so that nothing is left to find out.
-        dropped: Parameters that it refuses.
-        limit: What it calls the limit on an answer's tokens.
-    """
-
-    known: bool = False
-    dropped: set[str] = field(default_factory=set)
-    limit: str = "max_tokens"
-
-    def adapt(self, refused: str | None, sent: dict[str, Any]) -> bool:
-        """Learn from a refusal; False if there is nothing left to try.
-
-        Args:
-            refused: The parameter that the server named, None if it named none.
-            sent: The parameters of the refused request.
-        """
-        if refused == "max_tokens" and self.limit == "max_tokens":
-            self.limit = "max_completion_tokens"
-            return True
-        name = (refused or "response_format").split(".")[0]
-        optional = {"response_format", "seed", "temperature", "top_p", "stop"}
-        if name in optional and name in sent:
-            self.dropped.add(name)
-            return True
-        return False
 
 
 class OpenAIBackend:
@@ -107,7 +73,7 @@ class OpenAIBackend:
     ) -> None:
         self.model = model
         self.style = style
-        self.address = _public(base_url)
+        self.address = public_address(base_url)
         local = is_loopback(base_url)
         if not api_key and not local:
             raise AuthenticationError(
@@ -120,7 +86,7 @@ class OpenAIBackend:
         self._client = _client(
             base_url, api_key or NO_KEY, timeout or (LOCAL_TIMEOUT if local else TIMEOUT), local
         )
-        self._dialect = _Dialect()
+        self._dialect = Dialect()
         self._first = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -293,29 +259,6 @@ class OpenAIBackend:
 
     def _mask(self, text: str) -> str:
         return text.replace(self._secret, "***") if self._secret else text
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
-
-
-def _public(url: str) -> str:
-    """An address without user names, passwords and query, fit to be shown."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(
-            "not the address of a server",
-            expected="http://HOST:PORT/v1",
-            found=repr(url) if "@" not in url else "another scheme",
-        )
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _client(base_url: str, key: str, timeout: float, local: bool) -> openai.AsyncOpenAI:

@@ -118,7 +118,8 @@ def _openai(
 
 
 def _local(model: str | None, style: PromptStyle | None, engines: int | None) -> Chosen:
-    from pipeline.llm.local import LocalBackend, find_weights
+    from pipeline.llm.local import LocalBackend
+    from pipeline.llm.weights import find_weights
 
     backend = LocalBackend.load(find_weights(model), engines=engines, style=style or "completion")
     return Chosen(backend, backend.concurrency)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_store.errors import DamagedError, StorageError, VersionMismatchError
-from pipeline import ledger as ledger_module
-from pipeline.ledger import FILE_NAME, Ledger, journal_mode, open_ledger
+from pipeline import journal
+from pipeline.ledger import FILE_NAME, Ledger, open_ledger
 from pipeline.llm.base import Answer
 
 
@@ -114,8 +114,8 @@ def test_a_network_file_system_gets_a_rollback_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for kind, mode in (("nfs4", "delete"), ("fuse.sshfs", "delete"), ("ext4", "wal")):
-        monkeypatch.setattr(ledger_module, "_file_system", lambda _, kind=kind: kind)
-        assert journal_mode(tmp_path / FILE_NAME) == mode
+        monkeypatch.setattr(journal, "_file_system", lambda _, kind=kind: kind)
+        assert journal.journal_mode(tmp_path / FILE_NAME) == mode
         (tmp_path / kind).mkdir()
         with open_ledger(tmp_path / kind) as ledger:
             assert ledger._connection.execute("PRAGMA journal_mode").fetchone()[0] == mode

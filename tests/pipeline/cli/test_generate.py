@@ -20,7 +20,7 @@ from cache_store import console
 from cache_store.manifest import newest_manifest
 from cache_store.shards import read_table
 from pipeline.cli import PROG, app
-from pipeline.llm import local
+from pipeline.llm import weights
 from pipeline.llm.scripted_server import ScriptedServer
 
 KEY = "sk-secret-0123456789abcdef"
@@ -193,7 +193,7 @@ def test_what_cannot_work_is_one_line_and_leaves_no_cache_behind(
 def test_local_without_its_extra_has_the_install_lines(
     call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "WEIGHTS_PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setattr(weights, "WEIGHTS_PACKAGE", "a_package_that_is_not_there")
     code, _, err = call(tmp_path / "c", "-n", 3)
     assert code == 2
     assert "make models" in an_error(err)

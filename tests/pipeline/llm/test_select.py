@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cache_store.errors import AuthenticationError, ConfigError, MissingDependencyError, UsageError
-from pipeline.llm import local
+from pipeline.llm import weights
 from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.select import open_backend
 
@@ -67,7 +67,7 @@ def test_settings_without_an_effect_are_told_together() -> None:
 
 
 def test_local_without_weights_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "WEIGHTS_PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setattr(weights, "WEIGHTS_PACKAGE", "a_package_that_is_not_there")
     with pytest.raises(MissingDependencyError) as caught:
         open_backend("local")
     assert "make models" in caught.value.message
