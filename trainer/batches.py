@@ -9,8 +9,16 @@ Letters: B batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from torch.utils.data import Sampler
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from trainer.config import TrainConfig
+from trainer.data import MixtureDataset
+
+if TYPE_CHECKING:
+    from trainer.prepare import Prepared
 
 
 class Batches(Sampler[int]):
@@ -35,3 +43,34 @@ class Batches(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self._steps) * self._batch_size
+
+
+def load_batches(
+    config: TrainConfig,
+    prepared: Prepared,
+    start: int,
+    rank: int,
+    world: int,
+    *,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
+    """Batches of `trainer.data.Item` for one process, from step `start` to the last.
+
+    Args:
+        config: The configuration.
+        prepared: The clips and their sound.
+        start: First step.
+        rank: Of this process.
+        world: How many processes.
+        pin_memory: Whether a GPU waits for them.
+    """
+    dataset = MixtureDataset.from_config(prepared.clips, config, audio=prepared.audio)
+    return DataLoader(
+        dataset,
+        config.batch_size,
+        sampler=Batches(start, config.steps, config.batch_size, rank, world),
+        num_workers=config.workers,
+        pin_memory=pin_memory,
+        # A generator of its own: the global one would be drawn from at every start.
+        generator=torch.Generator(),
+    )

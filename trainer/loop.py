@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from cache_store.console import progress
+from cache_store.console import Advance, progress
 from cache_store.errors import DataError
-from trainer.batches import Batches
+from trainer.batches import load_batches
 from trainer.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -36,7 +36,6 @@ from trainer.checkpoint import (
     save_checkpoint,
 )
 from trainer.config import TrainConfig
-from trainer.data import MixtureDataset
 from trainer.journal import Journal, Silence
 from trainer.losses import build_loss
 from trainer.prepare import Prepared
@@ -47,6 +46,7 @@ from trainer.validation import Validator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch.utils.data import DataLoader
 
     from trainer.models import FilmUNet
 
@@ -147,7 +147,7 @@ class Trainer:
         main = accelerator.is_main_process
         with (
             Journal(self.folder, self.step) if main else Silence() as journal,
-            progress("train", config.steps, "steps") as advance,
+            progress("train", config.steps, "steps") if main else _quiet() as advance,
         ):
             advance(self.step)
             for batch in self._loader():
@@ -163,10 +163,9 @@ class Trainer:
                     if main and self._validator is not None:
                         self._validator(self.step, self._model, journal)
                     self._save()
-                elif stop.requested:
-                    self._save()
                 advance(1, **shown, **self._shown())
-                if stop.requested:
+                if self._stopping(stop):
+                    self._save()
                     break
         report = self._report(mean, begin, first)
         validator = self._validator
@@ -182,25 +181,14 @@ class Trainer:
 
     def _loader(self) -> DataLoader[Any]:
         """Batches from the next step on."""
-        config, accelerator = self.config, self._accelerator
-        dataset = MixtureDataset.from_config(
-            self._prepared.clips, config, audio=self._prepared.audio
-        )
-        return DataLoader(
-            dataset,
-            config.batch_size,
-            sampler=Batches(
-                self.step,
-                config.steps,
-                config.batch_size,
-                accelerator.process_index,
-                accelerator.num_processes,
-            ),
-            num_workers=config.workers,
+        accelerator = self._accelerator
+        return load_batches(
+            self.config,
+            self._prepared,
+            self.step,
+            accelerator.process_index,
+            accelerator.num_processes,
             pin_memory=accelerator.device.type == "cuda",
-            persistent_workers=False,
-            # A generator of its own: the global one would be drawn from at every start.
-            generator=torch.Generator(),
         )
 
     def _train_step(self, model: Any, optimizer: Any, batch: dict[str, torch.Tensor]) -> float:
@@ -247,6 +235,14 @@ class Trainer:
         self._retrieval += time.monotonic() - begin
         return condition
 
+    def _stopping(self, stop: StopRequest) -> bool:
+        """Whether any process was asked to stop: all have to agree, or the rest waits for ever."""
+        accelerator = self._accelerator
+        if accelerator.num_processes == 1:
+            return stop.requested
+        asked = torch.tensor(float(stop.requested), device=accelerator.device)
+        return bool(accelerator.reduce(asked, "sum") > 0)
+
     def _report(self, loss: float, begin: float, first: int) -> dict[str, float]:
         """What the journal is told after some steps of this process."""
         seconds = time.monotonic() - begin
@@ -282,3 +278,12 @@ class Trainer:
                 state,
             ),
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[Advance]:
+    """The progress of the processes that do not report."""
+
+    def advance(n: int = 1, **facts: object) -> None: ...
+
+    yield advance

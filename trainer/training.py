@@ -54,6 +54,7 @@ class Trained:
         query_kind: Where the queries of the validation came from, "" without one.
         parameters: Of the separator.
         resumed_from: The step that it went on from, 0 for a new run.
+        main: Whether this process is the one that reports.
     """
 
     result: TrainResult
@@ -63,6 +64,7 @@ class Trained:
     query_kind: str
     parameters: int
     resumed_from: int
+    main: bool
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Trained:
@@ -119,6 +121,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
         held_out.query_kind if held_out else "",
         sum(parameter.numel() for parameter in model.parameters()),
         step,
+        main,
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HELP = """Train a separator on unlabelled audio, asked for sounds by the captions of a cache.
 
 Settings come from defaults, then --config, then flags. Ctrl-C saves the state; --resume goes on.
+Several devices: torchrun --nproc_per_node N --no-python lqtse train ...
 
 \b
 Examples:
@@ -131,7 +132,9 @@ def train(
     settings = read_settings(config, flags, resume=resume)
     from trainer.training import train as train_run
 
-    _summarise(settings, train_run(settings, resume=resume), as_json)
+    done = train_run(settings, resume=resume)
+    if done.main:
+        _summarise(settings, done, as_json)
 
 
 def read_settings(config: Path | None, flags: dict[str, Any], *, resume: bool) -> TrainConfig:
