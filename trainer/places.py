@@ -20,6 +20,9 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise StorageError("a part of the path is a file", where=folder) from error
+        except FileNotFoundError as error:
+            # Where folders cannot be made at all, as in /proc.
+            raise StorageError("no folder can be made here", where=folder) from error
         probe = folder / f"{TMP_PREFIX}{uuid.uuid4().hex}"
         probe.touch()
         probe.unlink()
