@@ -81,7 +81,9 @@ def open_audio(
         except FileNotFoundError as error:
             raise StorageError("no such folder", where=path.parent) from error
         except soundfile.LibsndfileError as error:
-            raise StorageError("cannot write audio", where=path, found=error) from error
+            raise StorageError(
+                "cannot write audio", where=path, found=error, hint="Is the disk full?"
+            ) from error
         finally:
             tmp.unlink(missing_ok=True)
 
