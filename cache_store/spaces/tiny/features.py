@@ -1,6 +1,6 @@
 """Log-mel spectrograms: what the audio tower sees.
 
-16 kHz mono, Hann windows of 64 ms every 20 ms, 64 mel bands (the Slaney-free formula of HTK:
+16 kHz mono, Hann windows of 40 ms every 20 ms, 64 mel bands (the Slaney-free formula of HTK:
 mel = 2595 log10(1 + f / 700)) from 50 Hz to 8 kHz. A window is shown in dB relative to its loudest
 cell, cut 80 dB below it: the level of a recording changes nothing.
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 SAMPLE_RATE = 16000
-N_FFT = 1024
+N_FFT = 640
 HOP = 320
 BANDS = 64
 LOWEST, HIGHEST = 50.0, 8000.0  # Hz
@@ -72,8 +72,8 @@ def mel_db(waveforms: Tensor) -> Tensor:
 def normalise(mel: Tensor, range_db: float | Tensor = RANGE_DB) -> Tensor:
     """Relative to the loudest cell, cut `range_db` below it, scaled to about [-1, 1].
 
-    So the level of a recording changes nothing, down to what 16 bits can hold. Digital silence has no
-    loudest cell worth the name: it becomes all -1.
+    So the level of a recording changes nothing, down to what 16 bits can hold. Digital silence has
+    no loudest cell worth the name: it becomes all -1.
 
     Shape:
         - mel: [B, F, L] in dB
