@@ -13,7 +13,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -133,8 +133,8 @@ class ConceptBank:
 
     @cached_property
     def hash(self) -> str:
-        """Hash (hex) of what the bank asks for: names, places and order."""
-        rows = [(c.name, c.group, c.places, c.surface) for c in self.concepts]
+        """Hash (32 hex) of all that shapes requests and their judgement: concepts and order."""
+        rows = [astuple(concept) for concept in self.concepts]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
 
     def groups(self) -> dict[str, int]:

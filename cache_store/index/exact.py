@@ -25,6 +25,7 @@ SLACK = 16  # rows of the short list beyond k
 _BLOCK_BYTES = 16 << 20  # scores, or widened vectors, of one block
 _RESIDENT_BYTES = 2 << 30  # a float16 matrix on a CPU is kept as float32 up to this size
 _QUERIES = 1024  # queries searched at once
+_RUN = 64  # neighbouring columns that share a maximum
 _LIST_CELLS = 1 << 22  # queries times width searched at once
 
 
@@ -140,7 +141,7 @@ class ExactIndex:
             products = queries @ block.T
             if self._live is not None:
                 products.masked_fill_(~self._live[start : start + step], -torch.inf)
-            top, columns = products.topk(min(width, len(block)), dim=1)
+            top, columns = _largest(products, min(width, len(block)))
             best = torch.cat([best, top], dim=1)
             rows = torch.cat([rows, columns + start], dim=1)
             if best.shape[1] > width:
@@ -151,6 +152,30 @@ class ExactIndex:
     def _block_rows(self, queries: int) -> int:
         widened = 0 if self.matrix.dtype == torch.float32 else self.matrix.shape[1]
         return max(1024, _BLOCK_BYTES // (4 * max(queries, widened, 1)))
+
+
+def _largest(products: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return the `width` largest values of each line and their columns, larger first.
+
+    The largest values lie in the runs of columns with the largest maxima, as many runs as values:
+    so one pass for the maxima and a `topk` over the few runs that count, which together take less
+    than half the time of a `topk` over the whole line.
+
+    Shape:
+        products [B, M] -> [B, W] each.
+    """
+    runs = products.shape[1] // _RUN
+    if runs < 4 * width:
+        return products.topk(width, dim=1)
+    whole, rest = products[:, : runs * _RUN], products[:, runs * _RUN :]
+    folded = whole.unflatten(1, (runs, _RUN))
+    chosen = folded.amax(dim=2).topk(width, dim=1).indices
+    values = folded.gather(1, chosen[:, :, None].expand(-1, -1, _RUN)).flatten(1)
+    top, places = torch.cat([values, rest], dim=1).topk(width, dim=1)
+    inside = places < width * _RUN
+    run = chosen.gather(1, torch.where(inside, places // _RUN, 0))
+    columns = torch.where(inside, run * _RUN + places % _RUN, places + (runs - width) * _RUN)
+    return top, columns
 
 
 def check_queries(queries: Tensor, dim: int) -> None:

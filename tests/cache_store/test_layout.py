@@ -11,7 +11,7 @@ from cache_store.layout import FOLDERS, check_folder
 def test_new_and_empty_folders_may_become_caches(tmp_path: Path) -> None:
     check_folder(tmp_path, create=False)
     check_folder(tmp_path / "new", create=True)
-    with pytest.raises(DataError, match="no such cache.*lqtse-cache generate"):
+    with pytest.raises(DataError, match=r"no such cache.*lqtse-cache generate"):
         check_folder(tmp_path / "new", create=False)
 
 

@@ -47,6 +47,17 @@ def test_any_number_of_neighbours(k: int) -> None:
     check(matrix, queries, k, shuffled_ids(500))
 
 
+@pytest.mark.parametrize("rows", [20_000, 20_011])
+@pytest.mark.parametrize("block_rows", [None, 9_973])
+def test_it_finds_them_among_many_rows_too(rows: int, block_rows: int | None) -> None:
+    # Rows enough for maxima of runs to choose, and not a multiple of a run; the best lie together.
+    queries = unit_rows(5, 16, seed=2, dtype="float32")
+    products = queries[0] @ unit_rows(rows, 16, seed=1).T.astype(np.float32)
+    matrix = unit_rows(rows, 16, seed=1)[np.argsort(products)]
+    check(matrix, queries, 10, shuffled_ids(rows), block_rows=block_rows)
+    check(matrix[::-1].copy(), queries, 10, shuffled_ids(rows), block_rows=block_rows)
+
+
 @pytest.mark.parametrize("copies", [2, 5, SLACK + 10, 300])
 @pytest.mark.parametrize("block_rows", [None, 64])
 def test_among_equal_rows_the_smaller_id_wins(copies: int, block_rows: int | None) -> None:
