@@ -90,7 +90,8 @@ def test_csv_takes_the_column_that_is_named_or_likely() -> None:
     assert names(ConceptBank.from_csv(text)) == ["dog", "cat"]
     assert names(ConceptBank.from_csv(text, column="label")) == ["x", "y"]
     assert names(ConceptBank.from_csv("sound\nrain\n")) == ["rain"]
-    with pytest.raises(PromptError, match=r"no column 'sound' in my\.csv: found id, label, concept"):
+    said = r"no column 'sound' in my\.csv: found id, label, concept"
+    with pytest.raises(PromptError, match=said):
         ConceptBank.from_csv(text, column="sound", where="my.csv")
 
 
