@@ -16,7 +16,7 @@ from prompts.words import stem, word_set
 _SILENT = frozenset(
     stem(word)
     for word in word_set(
-        "address ask catch climb cock copy cruise double drag drift explain fade feed fill fold go "
+        "catch climb cock copy cruise double drag drift fade feed fill fold go "
         "hold keep let lie light make mimic pay press raise read rehearse release rise round "
         "settle split stack stretch sway take touch turn twist warm wind write"
     )

@@ -166,6 +166,8 @@ class ConceptBank:
         Concepts that share a word with those already chosen ("bell", "church bell") are passed
         over. Fewer than `count` come back where the bank has no more.
         """
+        if count < 1:
+            return ()  # before `rng` is touched, so that the bank's size does not reach the caller
         candidates = self._neighbours(main)
         chosen: list[Concept] = []
         taken = set(stems(main.name))

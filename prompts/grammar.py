@@ -65,8 +65,8 @@ _QUERIES_OF_ONE = (
     "give me the {noun} without the rest",
 )
 _UNKNOWN = {
-    "sentence": ("{name} can be heard", "there is {name}", "{name} is audible"),
-    "phrase": ("the sound of {name}", "{name}", "sounds of {name}"),
+    "sentence": ("{name} can be heard", "there is a sound of {name}", "{name} sounds"),
+    "phrase": ("the sound of {name}", "the noise of {name}", "sounds of {name}"),
     "query": ("the {name}", "only the {name}", "isolate the {name}", "the sound of the {name}"),
 }
 
@@ -221,7 +221,9 @@ def _clause(
     rest = _adjuncts(main, axes, rng)
     if not main.verb:
         text = _pick(rng, _UNKNOWN["sentence" if finite else "phrase"]).format(name=main.name)
-        text = _joined(text, *rest)
+        text = _joined(
+            text, *(where for where in rest if where in (axes.get("place"), axes.get("distance")))
+        )
     elif not finite:
         text = _noun_phrase(main, rest, axes, rng)
     elif rest and rest[-1] == axes.get("place") and not others and rng.random() < 0.15:

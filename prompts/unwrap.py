@@ -103,7 +103,7 @@ def unwrap_completion(
     lines = text.splitlines()
     if lines and start and not lines[0].strip().startswith(label):
         lines[0] = start + lines[0]
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = [line.strip() for line in lines if line.strip(" \t`")]
     whole = len(lines) > count or text.endswith(("\n", "\r"))
     pieces = [Piece(line.removeprefix(label)) for line in lines[:count]]
     if cut and pieces and not whole:

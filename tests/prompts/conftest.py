@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def make_request(chat_request: Request) -> RequestMaker:
         count: int = 5,
         start: str = "",
     ) -> Request:
-        modes = {
+        modes: dict[str, dict[str, Any]] = {
             "json": {},
             "lines": {"schema": None},
             "completion": {"schema": None, "messages": (), "prompt": f"{', '.join(concepts)}:"},

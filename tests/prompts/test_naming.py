@@ -15,7 +15,7 @@ from prompts.naming import names, text_stems
         ("someone is grinding coffee", "coffee grinder", ()),
         ("a grinder whirs", "coffee grinder", ()),
         ("the bell tolls", "church bell", ()),
-        ("doorbells ring", "bell", ()),
+        ("motorboats pass", "boat", ()),
         ("raindrops patter", "rain", ()),
         ("windchimes tinkle", "wind chimes", ()),
         ("a rusty door moves", "door creaking", ()),
