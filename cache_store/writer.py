@@ -150,7 +150,7 @@ class CacheWriter:
 
         Args:
             step: What was done, appended to the provenance (step, model, counts, seed ...); the
-                date is added.
+                date is added. Values must be JSON: no NaN or infinity.
             changes: New values for fields of `Manifest`, each the whole of it: to add files, give
                 `data=(*writer.current.data, *new)`. `space` and `dtype` follow from `write_data`.
 

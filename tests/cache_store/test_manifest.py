@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache_store.errors import DamagedError, VersionMismatchError
@@ -26,7 +26,9 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 ENTRIES = st.lists(
     st.builds(FileEntry, TEXT, TEXT, st.integers(0), st.integers(0), TEXT), max_size=3
 ).map(tuple)
-DICTS = st.dictionaries(TEXT, TEXT | st.integers() | st.floats(allow_nan=False), max_size=3)
+DICTS = st.dictionaries(
+    TEXT, TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=3
+)
 MANIFESTS = st.builds(
     Manifest,
     number=st.integers(1, 10**7),
@@ -58,6 +60,7 @@ def reseal(record: dict[str, object]) -> bytes:
     return spell({**rest, "self_hash": hashlib.sha256(spell(rest)).hexdigest()})
 
 
+@settings(max_examples=40)
 @given(manifest=MANIFESTS)
 def test_a_manifest_reads_as_it_was_written(
     manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
@@ -65,6 +68,12 @@ def test_a_manifest_reads_as_it_was_written(
     folder = tmp_path_factory.mktemp("cache")
     put(folder, manifest.sealed())
     assert newest_manifest(folder) == manifest.sealed()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_cannot_hold_is_refused_when_it_is_sealed(value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Manifest(provenance=({"loss": value},)).sealed()
 
 
 def test_no_folder_has_no_manifest(tmp_path: Path) -> None:
