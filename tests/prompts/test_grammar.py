@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,9 @@ def captions(plan: Plan, requests: int) -> list[str]:
     ]
 
 
-def only(register: str, **more: Axis) -> Axes:
-    return replace(Axes(), register=Axis("register", (register,), (1,)), **more)
+def only(register: str, *more: Axis) -> Axes:
+    axes: dict[str, Any] = {axis.name: axis for axis in more}
+    return replace(Axes(), register=Axis("register", (register,), (1,)), **axes)
 
 
 @pytest.mark.parametrize("template", ["chat.v1", "completion.v1"])
@@ -66,8 +68,8 @@ def test_every_register_has_its_form(register: str) -> None:
 def test_a_sentence_has_a_verb_that_the_phrase_has_not() -> None:
     alone = Axis("sources", ("1",), (1,))
     bank = ConceptBank.from_names(["owl"])
-    sentences = captions(Plan(bank=bank, axes=only("sentence", sources=alone), per_request=1), 20)
-    phrases = captions(Plan(bank=bank, axes=only("phrase", sources=alone), per_request=1), 20)
+    sentences = captions(Plan(bank=bank, axes=only("sentence", alone), per_request=1), 20)
+    phrases = captions(Plan(bank=bank, axes=only("phrase", alone), per_request=1), 20)
     assert all(re.search(r"\b(hoots|screeches)\b", caption) for caption in sentences)
     assert all(re.search(r"\b(hooting|screeching)\b", caption) for caption in phrases)
 
@@ -81,15 +83,15 @@ def test_the_relation_of_several_sounds_is_told() -> None:
     for relation, link in links.items():
         axes = only(
             "sentence",
-            sources=Axis("sources", ("3",), (1,)),
-            relation=Axis("relation", (relation,), (1,)),
+            Axis("sources", ("3",), (1,)),
+            Axis("relation", (relation,), (1,)),
         )
         found = captions(Plan(axes=axes, per_request=1), 30)
         assert found and all(re.search(link, caption) for caption in found)
 
 
 def test_all_sounds_that_are_asked_for_are_named() -> None:
-    plan = Plan(seed=8, axes=only("sentence", sources=Axis("sources", ("3",), (1,))))
+    plan = Plan(seed=8, axes=only("sentence", Axis("sources", ("3",), (1,))))
     results = [
         (request.concepts, result.concepts)
         for request in islice(plan.requests(), 60)
