@@ -91,7 +91,7 @@ _EXPLAINS = re.compile(
     r"considered|called|defined|designed|characteri[sz]ed|associated|referred|intended|found|"
     r"named|believed|said to|one of|part of|important|essential|necessary|popular|famous|"
     r"responsible|composed|invented|located|common|native|based|meant|able to)\b|"
-    r"\b(?:refers? to|consists? of|an? (?:type|kind|sort|form|piece|symbol|sign|way|member|"
+    r"\b(?:refers? to|consists? of|an? (?:type|kind|sort|form|symbol|sign|way|member|"
     r"example) of|such as|for example|testament|metaphor|reminder|symboli[sz]es?|represents?|"
     r"in order to|people who|can (?:cause|lead|also|help)|should|must|need(?:s|ed)? to|"
     r"ha(?:s|ve|d) been|would|did|history|century|invented|purpose|essential|"
