@@ -200,7 +200,7 @@ def _conditioner(
     queries: TextQueries,
     device: torch.device,
 ) -> Conditioner:
-    strategy = build_strategy(config.strategy, k=config.k)
+    strategy = build_strategy(config.strategy, **config.strategy_options())
     captions = index = matrix = None
     if "caption" in strategy.needs:
         texts = _texts(clips)

@@ -50,7 +50,10 @@ def train(
     ] = False,
     strategy: Annotated[
         Optional[str],
-        typer.Option(help="Where a condition comes from: audio, top1, topk-mean, caption."),
+        typer.Option(
+            help="Where a condition comes from: audio, noise, lafite, dropout, shift, top1, "
+            "topk-mean, softmax, sample, mix, caption."
+        ),
     ] = None,
     k: Annotated[Optional[int], typer.Option(help="Neighbours that topk-mean looks at.")] = None,
     model: Annotated[Optional[str], typer.Option(help="small or base.")] = None,
