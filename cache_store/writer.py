@@ -58,10 +58,7 @@ class CacheWriter:
         self.manifest = newest_manifest(path)
         self._lease = lease
         self._layer = layer
-        self._space: SpaceRecord | None = None
-        self._dtype: str | None = None
-        if self.manifest is not None:
-            self._space, self._dtype = self.manifest.space, self.manifest.dtype
+        self._space, self._dtype = self.current.space, self.current.dtype
 
     @property
     def current(self) -> Manifest:
@@ -92,8 +89,7 @@ class CacheWriter:
         """Commit a file of captions with embeddings.
 
         Args:
-            table: Columns as `schema.data_schema` names them; `embedding` is a fixed-size list of
-                float16 or float32, unit norm.
+            table: Columns as `schema.data_schema` names them; embeddings of unit norm.
             space: Which model made the embeddings.
             source: The SHA-256 of the captions file that was embedded, "" for imported ones.
 
@@ -119,8 +115,7 @@ class CacheWriter:
     def unlisted_data(self, space: SpaceRecord, dtype: str) -> dict[str, FileEntry]:
         """Return the data files that were committed but never published, by their source.
 
-        A run that died between files finds here what it need not embed again. Only whole files of
-        this space and dtype; each was hashed again.
+        What a run that died need not embed again: whole files of this space, each hashed anew.
         """
         listed = {entry.path for entry in self.current.data}
         return find_unlisted(self.path, listed, space, dtype)
