@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cache_store import console
 from cache_store.errors import LqtseError, UsageError
-from pipeline.cli.options import AsJson, CacheFolder, command_line
+from pipeline.cli.asking import Asking, Captions
+from pipeline.cli.options import AsJson, CacheFolder, command_line, grouped
 
 if TYPE_CHECKING:
     from pipeline.generate import Report
     from pipeline.panel import Progress
-    from prompts.bank import ConceptBank
-    from prompts.plan import Plan
-
-
-class BackendName(str, Enum):
-    """Who answers."""
-
-    openai = "openai"
-    openai_batch = "openai-batch"
-    vllm = "vllm"
-    local = "local"
-    grammar = "grammar"
-    scripted = "scripted"
-
-
-class Style(str, Enum):
-    """Which form of request a model reads."""
-
-    chat = "chat"
-    completion = "completion"
-
-
-TEMPLATES = {"chat": "chat.v1", "completion": "completion.v1"}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,122 +23,15 @@ def register(app: typer.Typer) -> None:
     app.command("generate")(command)
 
 
+@grouped
 def command(
     cache: CacheFolder,
-    n: Annotated[
-        int,
-        typer.Option(
-            "-n",
-            min=1,
-            metavar="N",
-            help="Captions to have in the end, earlier runs included.",
-            show_default=False,
-        ),
-    ],
-    concepts: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="FILE",
-            help="Sounds to write about: one a line (.txt), .csv, or AudioSet's ontology (.json).",
-            show_default="our own list",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Of what is asked.")] = 0,
-    backend: Annotated[
-        BackendName,
-        typer.Option(
-            help="Who writes: a server (openai: any compatible one, its key in OPENAI_API_KEY), a "
-            "model on this machine (local), no model at all (grammar), a fake (scripted)."
-        ),
-    ] = BackendName.local,
-    model: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="M",
-            help="openai: the model's name; local: a GGUF file.",
-            show_default="local: the small one of `make models`",
-        ),
-    ] = None,
-    base_url: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="URL",
-            help="openai: the server, such as http://127.0.0.1:8000/v1.",
-            show_default="OPENAI_BASE_URL, else OpenAI",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1,
-            metavar="C",
-            help="Requests in flight; local: copies of the model.",
-            show_default="8; local: one a core",
-        ),
-    ] = None,
-    max_usd: Annotated[
-        Optional[float],
-        typer.Option(
-            min=0.0,
-            metavar="X",
-            help="What this cache may cost in all, earlier runs included; needs --prices.",
-            show_default=False,
-        ),
-    ] = None,
-    prices: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="FILE",
-            help='JSON, USD a million tokens: {"MODEL": {"input": 0.15, "output": 0.6}}.',
-            show_default=False,
-        ),
-    ] = None,
+    n: Captions,
+    asking: Asking,
     append: Annotated[
         bool,
         typer.Option("--append", help="Add captions of another seed, model or list of concepts."),
     ] = False,
-    style: Annotated[
-        Optional[Style],
-        typer.Option(
-            help="How to ask: chat, or completion for small and base models.",
-            show_default="chat; local: completion",
-        ),
-    ] = None,
-    per_request: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1, metavar="K", help="Captions a request.", show_default="5; completion: 1"
-        ),
-    ] = None,
-    temperature: Annotated[
-        Optional[float],
-        typer.Option(min=0.0, max=2.0, metavar="T", help="Of the sampling.", show_default="0.8"),
-    ] = None,
-    timeout: Annotated[
-        Optional[float],
-        typer.Option(
-            min=1.0,
-            metavar="SECONDS",
-            help="openai: how long to wait for one answer.",
-            show_default="120; 600 on this machine",
-        ),
-    ] = None,
-    requests_per_caption: Annotated[
-        float,
-        typer.Option(
-            min=1.0,
-            metavar="R",
-            help="Give up when, over 200 requests, one usable caption takes more than this.",
-        ),
-    ] = 20.0,
-    script: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="LIST",
-            help="scripted: behaviours to repeat, such as good,good,rate_limit,garbage.",
-            show_default="good",
-        ),
-    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a language model write captions, until the cache has N of them.
@@ -177,26 +47,14 @@ def command(
       lqtse-cache generate my-cache -n 1000000 --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --concurrency 64
     """
-    from pipeline.concepts import read_concepts
-    from pipeline.generate import Limits, generate
-    from pipeline.llm.prices import read_price
-    from pipeline.llm.select import open_backend
+    from pipeline.generate import generate
     from pipeline.panel import Progress, plain_line, shown
 
-    bank = read_concepts(concepts)
-    chosen = open_backend(
-        backend.value,
-        model=model,
-        base_url=base_url,
-        style=style.value if style is not None else None,
-        concurrency=concurrency,
-        timeout=timeout,
-        script=tuple(name.strip() for name in script.split(",")) if script else (),
-    )
+    bank = asking.bank()
+    chosen = asking.open()
     writer = chosen.backend
-    price = read_price(prices, writer.model) if prices is not None else None
-    limits = Limits(chosen.concurrency, requests_per_caption, price, max_usd)
-    plan = _plan(bank, seed, writer.model, TEMPLATES[writer.style], per_request, temperature)
+    limits = asking.limits(chosen)
+    plan = asking.plan(bank, writer.model, writer.style)
     if not writer.uses_llm:
         console.note(f"no language model is involved: --backend {writer.name}")
     progress = Progress(title=f"{writer.name}, {writer.model}")
@@ -217,31 +75,6 @@ def command(
             console.note(plain_line(progress))
         raise
     _end(cache, report, as_json)
-
-
-def _plan(
-    bank: ConceptBank,
-    seed: int,
-    model: str,
-    template: str,
-    per_request: int | None,
-    temperature: float | None,
-) -> Plan:
-    from prompts.errors import PromptError
-    from prompts.plan import Plan, Sampling
-
-    try:
-        sampling = Sampling() if temperature is None else Sampling(temperature=temperature)
-        return Plan(
-            bank=bank,
-            seed=seed,
-            model=model,
-            sampling=sampling,
-            template=template,
-            per_request=per_request,
-        )
-    except PromptError as error:
-        raise UsageError(str(error)) from None
 
 
 def _end(cache: Path, report: Report, as_json: bool) -> None:

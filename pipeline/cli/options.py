@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
 from cache_store import console
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Dtype(str, Enum):
@@ -46,6 +46,41 @@ OptionalDtype = Annotated[
     Optional[Dtype],
     typer.Option("--dtype", help="How to store embeddings.", show_default="the cache's own"),
 ]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each field of those of its parameters that are dataclasses.
+
+    So a group of options that several commands share is declared once, and each command gets it
+    filled in as one value.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name not in groups:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        kinds = get_type_hints(groups[parameter.name], include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name, parameter.kind, default=field.default, annotation=kinds[field.name]
+            )
+            for field in fields(groups[parameter.name])
+        ]
+
+    def run(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        command(**values)
+
+    # Without the default of a parameter before one that has none, a signature is refused.
+    required = [one for one in parameters if one.default is inspect.Parameter.empty]
+    optional = [one for one in parameters if one.default is not inspect.Parameter.empty]
+    run.__dict__["__signature__"] = inspect.Signature([*required, *optional])
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__doc__ = command.__doc__
+    return run
 
 
 def command_line(*words: object) -> str:

@@ -1,0 +1,228 @@
+"""The options that say what is asked and who answers: one definition for all commands that ask.
+
+A command takes them as one parameter (`asking: Asking`) under the decorator `grouped`; a new
+option is a new field here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from cache_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.generate import Limits
+    from pipeline.llm.prices import Price
+    from pipeline.llm.select import Chosen
+    from prompts.bank import ConceptBank
+    from prompts.plan import Plan
+
+
+class BackendName(str, Enum):
+    """Who answers."""
+
+    openai = "openai"
+    openai_batch = "openai-batch"
+    vllm = "vllm"
+    local = "local"
+    grammar = "grammar"
+    scripted = "scripted"
+
+
+class Style(str, Enum):
+    """Which form of request a model reads."""
+
+    chat = "chat"
+    completion = "completion"
+
+
+TEMPLATES = {"chat": "chat.v1", "completion": "completion.v1"}
+
+Captions = Annotated[
+    int,
+    typer.Option(
+        "-n",
+        min=1,
+        metavar="N",
+        help="Captions to have in the end, earlier runs included.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked, and who answers."""
+
+    concepts: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Sounds to write about: one a line (.txt), .csv, or AudioSet's ontology (.json).",
+            show_default="our own list",
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Of what is asked.")] = 0
+    backend: Annotated[
+        BackendName,
+        typer.Option(
+            help="Who writes: a server (openai: any compatible one, its key in OPENAI_API_KEY), a "
+            "model on this machine (local), no model at all (grammar), a fake (scripted)."
+        ),
+    ] = BackendName.local
+    model: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="M",
+            help="openai: the model's name; local: a GGUF file.",
+            show_default="local: the small one of `make models`",
+        ),
+    ] = None
+    base_url: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="URL",
+            help="openai: the server, such as http://127.0.0.1:8000/v1.",
+            show_default="OPENAI_BASE_URL, else OpenAI",
+        ),
+    ] = None
+    concurrency: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="C",
+            help="Requests in flight; local: copies of the model.",
+            show_default="8; local: one a core",
+        ),
+    ] = None
+    style: Annotated[
+        Optional[Style],
+        typer.Option(
+            help="How to ask: chat, or completion for small and base models.",
+            show_default="chat; local: completion",
+        ),
+    ] = None
+    per_request: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, metavar="K", help="Captions a request.", show_default="5; completion: 1"
+        ),
+    ] = None
+    temperature: Annotated[
+        Optional[float],
+        typer.Option(min=0.0, max=2.0, metavar="T", help="Of the sampling.", show_default="0.8"),
+    ] = None
+    timeout: Annotated[
+        Optional[float],
+        typer.Option(
+            min=1.0,
+            metavar="SECONDS",
+            help="openai: how long to wait for one answer.",
+            show_default="120; 600 on this machine",
+        ),
+    ] = None
+    script: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="LIST",
+            help="scripted: behaviours to repeat, such as good,good,rate_limit,garbage.",
+            show_default="good",
+        ),
+    ] = None
+    prices: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help='JSON, USD a million tokens: {"MODEL": {"input": 0.15, "output": 0.6}}.',
+            show_default=False,
+        ),
+    ] = None
+
+    max_usd: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.0,
+            metavar="X",
+            help="What this cache may cost in all, earlier runs included; needs --prices.",
+            show_default=False,
+        ),
+    ] = None
+    requests_per_caption: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            metavar="R",
+            help="Give up when, over 200 requests, one usable caption takes more than this.",
+        ),
+    ] = 20.0
+
+    def bank(self) -> ConceptBank:
+        """Read the concepts to write about."""
+        from pipeline.concepts import read_concepts
+
+        return read_concepts(self.concepts)
+
+    def open(self) -> Chosen:
+        """Make the backend that answers; nothing is sent."""
+        from pipeline.llm.select import open_backend
+
+        return open_backend(
+            self.backend.value,
+            model=self.model,
+            base_url=self.base_url,
+            style=self.style.value if self.style is not None else None,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            script=tuple(name.strip() for name in (self.script or "").split(",") if name.strip()),
+        )
+
+    def price(self, model: str) -> Price | None:
+        """Read what `model` costs; None without --prices."""
+        from pipeline.llm.prices import read_price
+
+        return read_price(self.prices, model) if self.prices is not None else None
+
+    def limits(self, chosen: Chosen) -> Limits:
+        """How much a run may ask of the backend."""
+        from pipeline.generate import Limits
+
+        return Limits(
+            concurrency=chosen.concurrency,
+            requests_per_caption=self.requests_per_caption,
+            price=self.price(chosen.backend.model),
+            max_usd=self.max_usd,
+        )
+
+    def plan(self, bank: ConceptBank, model: str, style: str) -> Plan:
+        """The requests that these options make, for the model and style of the backend."""
+        from prompts.errors import PromptError
+        from prompts.plan import Plan, Sampling
+
+        try:
+            given = self.temperature
+            sampling = Sampling() if given is None else Sampling(temperature=given)
+            return Plan(
+                bank=bank,
+                seed=self.seed,
+                model=model,
+                sampling=sampling,
+                template=TEMPLATES[style],
+                per_request=self.per_request,
+            )
+        except PromptError as error:
+            raise UsageError(str(error)) from None
+
+    def words(self) -> list[str]:
+        """The options as a user would type them, those left at their defaults left out."""
+        typed: list[str] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                said = value.value if isinstance(value, Enum) else value
+                typed += [f"--{field.name.replace('_', '-')}", str(said)]
+        return typed

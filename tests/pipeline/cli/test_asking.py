@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from cache_store.errors import UsageError
+from pipeline.cli.asking import Asking, BackendName, Style
+
+
+def test_defaults_are_not_typed() -> None:
+    assert Asking().words() == []
+
+
+def test_what_differs_from_the_defaults_is_typed_as_the_command_line_takes_it() -> None:
+    asking = Asking(
+        concepts=Path("my sounds.txt"),
+        seed=3,
+        backend=BackendName.openai_batch,
+        style=Style.completion,
+        per_request=7,
+    )
+    assert asking.words() == [
+        "--concepts",
+        "my sounds.txt",
+        "--seed",
+        "3",
+        "--backend",
+        "openai-batch",
+        "--style",
+        "completion",
+        "--per-request",
+        "7",
+    ]
+
+
+def test_every_option_has_a_default() -> None:
+    assert {field.name for field in fields(Asking)} == set(vars(Asking()))
+
+
+def test_the_plan_is_the_one_that_the_options_say() -> None:
+    asking = Asking(seed=4, temperature=0.3, per_request=2)
+    plan = asking.plan(asking.bank(), "m", "completion")
+    config = plan.config()
+    assert (config["seed"], config["temperature"], config["per_request"]) == (4, 0.3, 2)
+    assert (config["model"], config["template"]) == ("m", "completion.v1")
+
+
+def test_a_plan_that_cannot_work_is_a_users_mistake() -> None:
+    asking = Asking(per_request=1000)
+    with pytest.raises(UsageError, match="per_request"):
+        asking.plan(asking.bank(), "m", "chat")
