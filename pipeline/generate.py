@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from cache_store.errors import ChangedPlanError, DataError, LqtseError, UsageError
 from pipeline.harvest import SHARD_ROWS, Harvest, plan_key, plans_of
 from pipeline.ledger import Ledger, open_ledger
+from pipeline.llm.base import Backend, Model
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.prices import Budget, Price
+from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource
 from pipeline.panel import Progress
 from pipeline.stopping import stopping
 
 if TYPE_CHECKING:
     from cache_store.manifest import Manifest
     from cache_store.writer import CacheWriter
-    from pipeline.llm.base import Backend
     from pipeline.llm.retry import Retrier
     from prompts.plan import Plan
 
@@ -101,12 +102,13 @@ class Report:
 def generate(
     cache: str | Path,
     plan: Plan,
-    backend: Backend,
+    backend: Model,
     n: int,
     *,
     limits: Limits | None = None,
     append: bool = False,
     retrier: Retrier | None = None,
+    source: OpenSource | None = None,
     progress: Progress | None = None,
     changed: Callable[[], None] = lambda: None,
 ) -> Report:
@@ -118,11 +120,12 @@ def generate(
     Args:
         cache: The cache's folder, made if it is not there.
         plan: What is asked, in which order; its model is the backend's.
-        backend: Who answers; closed at the end.
+        backend: Who answers, a `Backend` unless `source` is given; closed at the end.
         n: Captions that the plan shall have in the end, earlier runs included.
         limits: How much may be asked for.
         append: Begin this plan although the cache has another.
         retrier: How failed attempts are made again.
+        source: Who brings the answers; None asks `backend` request by request.
         progress: Kept up to date, for whoever shows it.
         changed: Called whenever `progress` changed.
 
@@ -140,11 +143,31 @@ def generate(
     with open_writer(cache) as writer:
         _check_plan(writer.manifest, plan, cache, append)
         with open_ledger(writer.path) as ledger:
-            run = _Run(writer, ledger, plan, backend, n, limits, retrier, progress, changed)
+            if source is None:
+                source = _asking(backend, retrier, limits.concurrency)
+            run = _Run(writer, ledger, plan, backend, n, limits, source, progress, changed)
             try:
                 return asyncio.run(run.go())
             except asyncio.CancelledError:  # the second Ctrl-C
                 raise KeyboardInterrupt from None
+
+
+def _asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSource:
+    """Ask `backend` request by request."""
+    if not isinstance(backend, Backend):
+        raise TypeError(f"{backend.name} answers no single requests: give its source")
+
+    def open_source(job: Job) -> AnswerSource:
+        return Dispatcher(
+            job.request,
+            backend,
+            job.ledger,
+            retrier=retrier,
+            budget=job.budget,
+            concurrency=concurrency,
+        )
+
+    return open_source
 
 
 def _check_plan(manifest: Manifest | None, plan: Plan, cache: str | Path, append: bool) -> None:
@@ -178,10 +201,10 @@ class _Run:
         writer: CacheWriter,
         ledger: Ledger,
         plan: Plan,
-        backend: Backend,
+        backend: Model,
         n: int,
         limits: Limits,
-        retrier: Retrier | None,
+        source: OpenSource,
         progress: Progress,
         changed: Callable[[], None],
     ) -> None:
@@ -195,16 +218,10 @@ class _Run:
         self._harvest = Harvest(writer, plan, backend.describe, shard_rows=limits.shard_rows)
         self._recent: deque[int] = deque(maxlen=LOOK_BACK)
         self._judged = 0
-        self._dispatcher = Dispatcher(
-            plan.request,
-            backend,
-            ledger,
-            retrier=retrier,
-            budget=Budget(limits.price, limits.max_usd, ledger.totals().usd),
-            concurrency=limits.concurrency,
-        )
+        budget = Budget(limits.price, limits.max_usd, ledger.totals().usd)
+        self._source = source(Job(plan.request, ledger, budget, plan_key(plan)))
         progress.wanted, progress.before = n, self._harvest.standing.kept
-        progress.traffic = self._dispatcher.traffic
+        progress.traffic = self._source.traffic
         progress.rejected = self._harvest.rejected
         progress.priced = limits.price is not None
 
@@ -222,10 +239,12 @@ class _Run:
     async def _gather(self) -> Report:
         first = self._harvest.standing.request
         try:
-            async with aclosing(self._dispatcher.stream(first, self._ahead)) as answers:
-                async for answered in answers:
-                    self._recent.append(self._harvest.take(answered, self._n))
-                    self._judged += 1
+            async with aclosing(self._source.stream(first, self._ahead)) as answers:
+                async for result in answers:
+                    kept = self._harvest.take(result, self._n)
+                    if isinstance(result, Answered):  # else it says nothing of the model
+                        self._recent.append(kept)
+                        self._judged += 1
                     self._progress.kept = self._harvest.kept
                     self._changed()
                     if self._missing == 0:
@@ -239,7 +258,7 @@ class _Run:
         self._publish()
         if self._missing == 0:
             return self._report("done")
-        return self._report("budget spent" if self._dispatcher.end == "budget" else "stopped")
+        return self._report("budget spent" if self._source.end == "budget" else "stopped")
 
     @property
     def _missing(self) -> int:
@@ -283,7 +302,7 @@ class _Run:
 
     def _stop(self) -> None:
         self._progress.stopping = True
-        self._dispatcher.stop()
+        self._source.stop()
 
     def _report(self, outcome: Outcome) -> Report:
         current = self._writer.current

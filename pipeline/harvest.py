@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cache_store.text import caption_id, normalise_caption
-from pipeline.llm.dispatch import Answered
+from pipeline.llm.source import Answered, Result, Unanswered
 from pipeline.refine import Deduper
 from prompts.schema import Rejected, parse
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prompts.plan import Plan
 
 STEP = "generate"
+NO_ANSWER = "no_answer"  # begins the reason of a request that got none: "no_answer: timeout"
 SHARD_ROWS = 16_384  # captions a file, and what a run that is not stopped publishes at once
 _ANSWER_LENGTH = 2_000  # characters of an unusable answer that a rejects file shows
 
@@ -101,16 +102,28 @@ class Harvest:
         self.kept = 0
         self.rejected: Counter[str] = Counter()
 
-    def take(self, answered: Answered, wanted: int) -> int:
-        """Judge the captions of the next answer.
+    def take(self, result: Result, wanted: int) -> int:
+        """Judge the captions of the next answer, or note that there is none.
 
         Args:
-            answered: The answer to request `standing.request`.
+            result: The result of request `standing.request`.
             wanted: Captions that the plan shall have; judging stops there.
 
         Returns:
             Captions kept.
         """
+        if isinstance(result, Unanswered):
+            self._take_nothing(result)
+            return 0
+        return self._take_answer(result, wanted)
+
+    def _take_nothing(self, result: Unanswered) -> None:
+        request = result.request
+        reason, names = f"{NO_ANSWER}: {result.reason}", list(request.concepts)
+        self._reject(reason, "", "", names, request.model, request.id)
+        self.standing = Standing(self.standing.kept, request.index + 1, 0)
+
+    def _take_answer(self, answered: Answered, wanted: int) -> int:
         request, answer = answered.request, answered.answer
         pieces = parse(answer.text, request, finish_reason=answer.finish_reason)
         useless = all(isinstance(piece, Rejected) for piece in pieces)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cache_store import console
-from pipeline.llm.dispatch import Traffic
+from pipeline.llm.source import Traffic
 
 if TYPE_CHECKING:
     from rich.panel import Panel

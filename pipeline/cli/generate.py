@@ -67,6 +67,7 @@ def command(
                 n,
                 limits=limits,
                 append=append,
+                source=chosen.source,
                 progress=progress,
                 changed=changed,
             )

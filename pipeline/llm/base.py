@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from cache_store.errors import RemoteError
 from prompts.request import Request
@@ -65,8 +65,8 @@ def join_lines(continuations: Sequence[tuple[str, str]]) -> tuple[str, str]:
     return "\n".join(text.strip("\n") for text in (*whole, *cut[:1])), reason
 
 
-class Backend(Protocol):
-    """A language model.
+class Model(Protocol):
+    """What a cache remembers of a language model.
 
     Attributes:
         name: How the command line calls it ("openai").
@@ -87,6 +87,19 @@ class Backend(Protocol):
     @property
     def offline(self) -> bool: ...
 
+    def describe(self) -> dict[str, Any]:
+        """Settings for the cache's provenance: JSON values, and never a secret."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, threads and models."""
+        ...
+
+
+@runtime_checkable
+class Backend(Model, Protocol):
+    """A language model that answers one request at a time."""
+
     async def answer(self, request: Request) -> Answer:
         """Make one attempt.
 
@@ -94,14 +107,6 @@ class Backend(Protocol):
             AttemptFailed: If the same request may succeed later.
             RemoteError: If it will not.
         """
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Settings for the cache's provenance: JSON values, and never a secret."""
-        ...
-
-    async def aclose(self) -> None:
-        """Give back connections, threads and models."""
         ...
 
 

@@ -14,57 +14,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from pipeline.ledger import Ledger
 from pipeline.llm.base import Answer, AttemptFailed, Backend
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import AttemptLog, Retrier
+from pipeline.llm.source import Answered, End, Result, Traffic
 from prompts.request import Request
-
-End = Literal["", "stopped", "budget"]
 
 GRACE = 15.0  # seconds that requests in flight get to arrive after a stop
 WINDOW_FACTOR = 4  # answers that may wait for an earlier one, as a multiple of the concurrency
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A request and its answer.
-
-    Attributes:
-        request: What was asked.
-        answer: What came back.
-        replayed: True when it was in the ledger before.
-    """
-
-    request: Request
-    answer: Answer
-    replayed: bool
-
-
-@dataclass
-class Traffic:
-    """Counts to show while it runs.
-
-    Attributes:
-        in_flight: Requests sent and not answered.
-        asked: Requests answered by the backend.
-        replayed: Requests answered by the ledger.
-        retries: Attempts that failed and were, or will be, made again.
-        prompt_tokens: Tokens read, by answers of this run.
-        completion_tokens: Tokens written, by answers of this run.
-        usd: Cost of this run, as far as it is known.
-    """
-
-    in_flight: int = 0
-    asked: int = 0
-    replayed: int = 0
-    retries: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
 
 
 class _Attempts(AttemptLog):
@@ -140,7 +99,7 @@ class Dispatcher:
         """Send no more; `stream` ends after what is in flight has had its moment."""
         self._stop.set()
 
-    async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Answered, None]:
+    async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield answers in plan order until the caller leaves, a stop, or a spent budget.
 
         Close it (`contextlib.aclosing`): what is in flight then still gets its moment.
@@ -148,7 +107,7 @@ class Dispatcher:
         Args:
             first: Position to begin with.
             ahead: How many further answers the caller expects to need; asked again and again, so
-                that little is paid for what nobody will use.
+                that little is paid for what nobody will use. At 0 nothing more is sent.
 
         Raises:
             LqtseError: What the backend or the ledger says for good; raised after all answers
@@ -159,7 +118,7 @@ class Dispatcher:
         try:
             while True:
                 if not self._ending():
-                    reach = position + max(1, min(self._window, ahead()))
+                    reach = position + min(self._window, ahead())
                     unsent = self._fill(unsent, reach)
                 if position in self._ready:
                     yield self._ready.pop(position)

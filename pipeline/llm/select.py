@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cache_store.errors import ConfigError, UsageError
-from pipeline.llm.base import Backend, PromptStyle
+from pipeline.llm.base import Model, PromptStyle
+from pipeline.llm.source import OpenSource
 
 BACKENDS = ("openai", "openai-batch", "vllm", "local", "grammar", "scripted")
 
@@ -24,10 +25,17 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Chosen:
-    """A backend and how many requests to keep in flight."""
+    """A backend, how many requests to keep in flight, and who asks it.
 
-    backend: Backend
+    Attributes:
+        backend: The model; a `Backend` unless `source` is given.
+        concurrency: Requests in flight at most.
+        source: Who brings its answers; None asks request by request.
+    """
+
+    backend: Model
     concurrency: int
+    source: OpenSource | None = None
 
 
 def open_backend(

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cache_store import console
-from pipeline.llm.dispatch import Traffic
+from pipeline.llm.source import Traffic
 from pipeline.panel import Progress, duration, panel, plain_line, shown
 
 

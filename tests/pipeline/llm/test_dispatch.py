@@ -11,10 +11,11 @@ import pytest
 from cache_store.errors import AuthenticationError
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Answer
-from pipeline.llm.dispatch import Answered, Dispatcher
+from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.prices import Budget, Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
+from pipeline.llm.source import Answered
 from prompts.request import Request
 from tests.pipeline.llm.requests import small_plan
 
@@ -59,6 +60,7 @@ def take(
         got: list[Answered] = []
         async with aclosing(dispatcher.stream(first, ahead)) as answers:
             async for answered in answers:
+                assert isinstance(answered, Answered)
                 got.append(answered)
                 if len(got) == count:
                     break
@@ -87,6 +89,7 @@ def test_every_answer_is_in_the_ledger_when_it_is_handed_on(ledger: Ledger) -> N
         dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger)
         async with aclosing(dispatcher.stream(0, many)) as answers:
             async for answered in answers:
+                assert isinstance(answered, Answered)
                 assert ledger.get([answered.request.id]) == {answered.request.id: answered.answer}
                 if answered.request.index == 20:
                     break
