@@ -1,9 +1,10 @@
 """A scripted language model behind a real HTTP server on this machine.
 
-Speaks /v1/chat/completions, /v1/completions and /v1/models, so that a whole set-up can be tried
-with no model, no key and no network: `with ScriptedServer(["good", "rate_limit"]) as server:` and
-then `--backend openai --base-url` with `server.url`. It runs in a thread of its own, listens on
-127.0.0.1 only, and counts what it was asked, by request id.
+Speaks /v1/chat/completions, /v1/completions, /v1/models and the Batch API (/v1/files and
+/v1/batches, see `scripted_batches`), so that a whole set-up can be tried with no model, no key and
+no network: `with ScriptedServer(["good", "rate_limit"]) as server:` and then `--backend openai
+--base-url` with `server.url`. It runs in a thread of its own, listens on 127.0.0.1 only, and counts
+what it was asked, by request id.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,11 +21,11 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.llm.scripted import Actor, Script, text_of, tokens_of
+from pipeline.llm.scripted_batches import BatchScript, ScriptedBatches
+from pipeline.llm.scripted_http import read_head, send, send_reply, write
 from prompts.request import Request, digest
 
-_MOST_BYTES = 16 * 2**20  # of a request's body
-_PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
-_PHRASES |= {429: "Too Many Requests", 500: "Internal Server Error"}
+_MOST_BYTES = 256 * 2**20  # of a request's body; the input file of a batch is the largest
 
 _COUNT = re.compile(r"^Write (\d+) ", re.MULTILINE)
 _SOUNDS = re.compile(r"(?:another recording of|all of these are heard): (.+)")
@@ -41,6 +43,7 @@ class ScriptedServer:
         structured: False refuses `response_format`, as servers without structured output do.
         refuses: Parameters that it refuses by name, as some models do.
         message: What it says when it fails.
+        batches: How its batches go.
         port: 0 for any free one.
 
     Attributes:
@@ -48,6 +51,7 @@ class ScriptedServer:
         bodies: The parsed body of every request that was not refused, in order of arrival.
         refused: Requests refused for a parameter.
         most_at_once: The most requests that it had at a time.
+        batches: Its files and batches, which counts them.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class ScriptedServer:
         structured: bool = True,
         refuses: tuple[str, ...] = (),
         message: str = "the engine died",
+        batches: BatchScript | None = None,
         port: int = 0,
     ) -> None:
         self._actor = Actor(script)
@@ -80,6 +85,7 @@ class ScriptedServer:
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = 0
         self.refused = 0
+        self.batches = ScriptedBatches(batches or BatchScript(), self._batched, time.time)
 
     @property
     def url(self) -> str:
@@ -130,14 +136,14 @@ class ScriptedServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (head := await _read_head(reader)) is not None:
-                path, headers = head
+            while (head := await read_head(reader)) is not None:
+                method, path, headers = head
                 length = min(int(headers.get("content-length", 0)), _MOST_BYTES)
                 body = await reader.readexactly(length)
                 self._at_once += 1
                 self.most_at_once = max(self.most_at_once, self._at_once)
                 try:
-                    if not await self._respond(writer, path, headers, body):
+                    if not await self._respond(writer, method, path, headers, body):
                         return
                 finally:
                     self._at_once -= 1
@@ -147,35 +153,63 @@ class ScriptedServer:
             writer.close()
 
     async def _respond(
-        self, writer: asyncio.StreamWriter, path: str, headers: Mapping[str, str], body: bytes
+        self,
+        writer: asyncio.StreamWriter,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
     ) -> bool:
         """Answer one HTTP request; False if the connection ends with it."""
         if path.endswith("/models"):
-            await _send(writer, 200, {"object": "list", "data": [{"id": self._model}]})
-            return True
-        if not path.endswith("/completions"):
-            await _send(writer, 404, _error("no such path", "not_found"))
+            await send(writer, 200, {"object": "list", "data": [{"id": self._model}]})
             return True
         given = headers.get("authorization", "").removeprefix("Bearer ")
         if self._key is not None and given != self._key:
             # As unkind as servers are: they repeat the key.
-            await _send(writer, 401, _error(f"Incorrect API key provided: {given}", "bad_key"))
+            await send(writer, 401, _error(f"Incorrect API key provided: {given}", "bad_key"))
+            return True
+        reply = self.batches.handle(method, path, headers, body)
+        if reply is not None:
+            return await send_reply(writer, reply)
+        if not path.endswith("/completions"):
+            await send(writer, 404, _error("no such path", "not_found"))
             return True
         try:
             asked = json.loads(body)
         except ValueError:
-            await _send(writer, 400, _error("the body is not JSON", "bad_body"))
+            await send(writer, 400, _error("the body is not JSON", "bad_body"))
             return True
+        if (refusal := self._refusal(asked)) is not None:
+            await send(writer, 400, refusal)
+            return True
+        self.bodies.append(asked)
+        request = _request(asked, headers, is_chat=path.endswith("/chat/completions"))
+        return await self._play(writer, self._actor.next(request), request)
+
+    def _refusal(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What is said to a parameter that is not taken, None if all are."""
         for name in self._refuses:
             if name in asked:
                 self.refused += 1
                 param = name if self._names_refused else None
-                message = f"{name} is not supported by this model"
-                await _send(writer, 400, _error(message, "unsupported_parameter", param))
-                return True
-        self.bodies.append(asked)
-        request = _request(asked, headers, is_chat=path.endswith("/chat/completions"))
-        return await self._play(writer, self._actor.next(request), request)
+                return _error(
+                    f"{name} is not supported by this model", "unsupported_parameter", param
+                )
+        return None
+
+    def _batched(
+        self, asked: Mapping[str, Any], request_id: str, is_chat: bool
+    ) -> tuple[str, int, dict[str, Any]]:
+        """How a request in a batch is answered: behaviour, HTTP status and body."""
+        if (refusal := self._refusal(asked)) is not None:
+            return "refused", 400, refusal
+        self.bodies.append(dict(asked))
+        request = _request(asked, {"idempotency-key": request_id}, is_chat=is_chat)
+        behaviour = self._actor.next(request)
+        if behaviour in ("rate_limit", "server_error", "unauthorized"):
+            return behaviour, 200, _error(self._message, behaviour)
+        return behaviour, 200, _completion(behaviour, request, self._model)
 
     async def _play(self, writer: asyncio.StreamWriter, behaviour: str, request: Request) -> bool:
         if behaviour == "hang":
@@ -184,20 +218,20 @@ class ScriptedServer:
         await asyncio.sleep(self._seconds)
         if behaviour == "rate_limit":
             extra = {} if self._retry_after is None else {"Retry-After": f"{self._retry_after:g}"}
-            await _send(writer, 429, _error("slow down", "rate_limit_exceeded"), extra)
+            await send(writer, 429, _error("slow down", "rate_limit_exceeded"), extra)
         elif behaviour == "server_error":
-            await _send(writer, 500, _error(self._message, "server_error"))
+            await send(writer, 500, _error(self._message, "server_error"))
         elif behaviour == "unauthorized":
-            await _send(writer, 401, _error("no such key", "invalid_api_key"))
+            await send(writer, 401, _error("no such key", "invalid_api_key"))
         elif behaviour == "not_an_api":
-            await _write(writer, 200, b"<html><body>Welcome!</body></html>", {}, "text/html")
+            await write(writer, 200, b"<html><body>Welcome!</body></html>", {}, "text/html")
         else:
             reply = _completion(behaviour, request, self._model)
             if behaviour == "drop":
                 half = json.dumps(reply).encode()
-                await _write(writer, 200, half[: len(half) // 2], {}, length=len(half))
+                await write(writer, 200, half[: len(half) // 2], {}, length=len(half))
                 return False
-            await _send(writer, 200, reply)
+            await send(writer, 200, reply)
         return True
 
 
@@ -251,42 +285,3 @@ def _request(asked: Mapping[str, Any], headers: Mapping[str, str], *, is_chat: b
 
 def _error(message: str, code: str, param: str | None = None) -> dict[str, Any]:
     return {"error": {"message": message, "type": code, "code": code, "param": param}}
-
-
-async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]] | None:
-    """The path and the headers of the next HTTP request; None when the client is done."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").split("\r\n")
-    pairs = (line.partition(":") for line in lines if line)
-    return first.split(" ")[1], {name.lower(): value.strip() for name, _, value in pairs}
-
-
-async def _send(
-    writer: asyncio.StreamWriter,
-    status: int,
-    content: Mapping[str, Any],
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    await _write(writer, status, json.dumps(content).encode(), headers or {})
-
-
-async def _write(
-    writer: asyncio.StreamWriter,
-    status: int,
-    body: bytes,
-    headers: Mapping[str, str],
-    kind: str = "application/json",
-    length: int | None = None,
-) -> None:
-    """Write a response; a `length` other than the body's promises more than comes."""
-    lines = [
-        f"HTTP/1.1 {status} {_PHRASES[status]}",
-        f"Content-Type: {kind}",
-        f"Content-Length: {len(body) if length is None else length}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-    await writer.drain()
