@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+from pipeline.llm.dialect import TOOL
 from pipeline.llm.scripted import Actor, Script, text_of, tokens_of
 from pipeline.llm.scripted_batches import BatchScript, ScriptedBatches
 from pipeline.llm.scripted_http import read_head, send, send_reply, write
@@ -40,7 +41,8 @@ class ScriptedServer:
         key: The only key it takes; None takes any.
         seconds: How long an answer takes.
         retry_after: Seconds that it asks to wait with a 429; None says nothing.
-        structured: False refuses `response_format`, as servers without structured output do.
+        structured: False refuses `response_format` and `tools` without naming them, as servers
+            without structured output do; "tool" refuses the first by name, and calls the tool.
         refuses: Parameters that it refuses by name, as some models do.
         message: What it says when it fails.
         batches: How its batches go.
@@ -62,7 +64,7 @@ class ScriptedServer:
         key: str | None = None,
         seconds: float = 0.0,
         retry_after: float | None = None,
-        structured: bool = True,
+        structured: bool | Literal["tool"] = True,
         refuses: tuple[str, ...] = (),
         message: str = "the engine died",
         batches: BatchScript | None = None,
@@ -73,8 +75,9 @@ class ScriptedServer:
         self._key = key
         self._seconds = seconds
         self._retry_after = retry_after
-        self._refuses = (*refuses, *(() if structured else ("response_format",)))
-        self._names_refused = structured
+        unstructured = {"tool": ("response_format",), False: ("response_format", "tools"), True: ()}
+        self._refuses = (*refuses, *unstructured[structured])
+        self._names_refused = bool(structured)
         self._message = message
         self._port = port
         self._loop = asyncio.new_event_loop()
@@ -185,7 +188,8 @@ class ScriptedServer:
             return True
         self.bodies.append(asked)
         request = _request(asked, headers, is_chat=path.endswith("/chat/completions"))
-        return await self._play(writer, self._actor.next(request), request)
+        behaviour = self._actor.next(request)
+        return await self._play(writer, behaviour, request, tool="tools" in asked)
 
     def _refusal(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """What is said to a parameter that is not taken, None if all are."""
@@ -193,9 +197,9 @@ class ScriptedServer:
             if name in asked:
                 self.refused += 1
                 param = name if self._names_refused else None
-                return _error(
-                    f"{name} is not supported by this model", "unsupported_parameter", param
-                )
+                what = name if self._names_refused else "this"
+                message = f"{what} is not supported by this model"
+                return _error(message, "unsupported_parameter", param)
         return None
 
     def _batched(
@@ -209,9 +213,11 @@ class ScriptedServer:
         behaviour = self._actor.next(request)
         if behaviour in ("rate_limit", "server_error", "unauthorized"):
             return behaviour, 200, _error(self._message, behaviour)
-        return behaviour, 200, _completion(behaviour, request, self._model)
+        return behaviour, 200, _completion(behaviour, request, self._model, tool="tools" in asked)
 
-    async def _play(self, writer: asyncio.StreamWriter, behaviour: str, request: Request) -> bool:
+    async def _play(
+        self, writer: asyncio.StreamWriter, behaviour: str, request: Request, *, tool: bool
+    ) -> bool:
         if behaviour == "hang":
             await self._stop.wait()
             return False
@@ -226,7 +232,7 @@ class ScriptedServer:
         elif behaviour == "not_an_api":
             await write(writer, 200, b"<html><body>Welcome!</body></html>", {}, "text/html")
         else:
-            reply = _completion(behaviour, request, self._model)
+            reply = _completion(behaviour, request, self._model, tool=tool)
             if behaviour == "drop":
                 half = json.dumps(reply).encode()
                 await write(writer, 200, half[: len(half) // 2], {}, length=len(half))
@@ -235,10 +241,14 @@ class ScriptedServer:
         return True
 
 
-def _completion(behaviour: str, request: Request, model: str) -> dict[str, Any]:
+def _completion(behaviour: str, request: Request, model: str, *, tool: bool) -> dict[str, Any]:
     text, finish_reason = text_of(behaviour, request)
     said: dict[str, Any] = {"text": text}
-    if request.is_chat:
+    if tool:
+        call = {"type": "function", "function": {"name": TOOL, "arguments": text}}
+        said = {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}
+        finish_reason = "tool_calls" if finish_reason == "stop" else finish_reason
+    elif request.is_chat:
         said = {"message": {"role": "assistant", "content": text}}
     asked = request.prompt + "".join(message["content"] for message in request.messages)
     read, written = tokens_of(asked), tokens_of(text)

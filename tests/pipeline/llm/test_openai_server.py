@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ from cache_store.errors import (
     UsageError,
 )
 from pipeline.llm.base import Answer, AttemptFailed
+from pipeline.llm.dialect import Dialect
 from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.scripted_server import ScriptedServer
 from prompts.request import Request
@@ -90,19 +92,25 @@ def test_a_completion_request_goes_to_the_completion_endpoint() -> None:
     assert answer.text
 
 
-@pytest.mark.parametrize("structured", [True, False])
-def test_structured_output_is_asked_for_until_the_server_refuses_it(structured: bool) -> None:
+@pytest.mark.parametrize(
+    ("structured", "asks_with"), [(True, "response_format"), ("tool", "tools"), (False, "")]
+)
+def test_structured_output_is_asked_for_in_the_form_that_the_server_takes(
+    structured: bool | Literal["tool"], asks_with: str
+) -> None:
     requests = [chat_request(index) for index in range(3)]
     with ScriptedServer(structured=structured) as server:
         answers = ask(server, *requests)
     assert all(json.loads(answer.text)["captions"] for answer in answers)
-    # Refused bodies are not kept by the server: all three are answered either way.
-    assert [("response_format" in body) for body in server.bodies] == [structured] * 3
+    assert {answer.finish_reason for answer in answers} == {"stop"}
+    # Refused bodies are not kept by the server: all three are answered in any case.
+    forms = [{"response_format", "tools"} & set(body) for body in server.bodies]
+    assert forms == [{asks_with} - {""}] * 3
 
 
 def test_a_refusal_is_remembered_and_the_first_request_finds_it_out_alone() -> None:
     requests = [chat_request(index) for index in range(6)]
-    with ScriptedServer(structured=False) as server:
+    with ScriptedServer(structured="tool") as server:
         backend = OpenAIBackend("scripted", base_url=server.url)
 
         async def at_once() -> None:
@@ -111,7 +119,18 @@ def test_a_refusal_is_remembered_and_the_first_request_finds_it_out_alone() -> N
 
         asyncio.run(at_once())
         assert server.refused == 1
-    assert backend.describe()["not_taken_by_server"] == ["response_format"]
+    assert backend.describe()["dialects"][server.url]["structured"] == "tool"
+
+
+def test_what_an_earlier_run_learnt_is_not_found_out_again() -> None:
+    with ScriptedServer(structured="tool", refuses=("seed",)) as server:
+        first = OpenAIBackend("scripted", base_url=server.url)
+        ask(server, chat_request(0), backend=first)
+        found_out = server.refused
+        dialect = Dialect.recalled(first.describe()["dialects"][server.url])
+        again = OpenAIBackend("scripted", base_url=server.url, dialect=dialect)
+        ask(server, chat_request(1), backend=again)
+        assert server.refused == found_out == 2
 
 
 def test_parameters_that_a_model_refuses_by_name_are_left_out_or_renamed() -> None:
