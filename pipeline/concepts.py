@@ -1,7 +1,8 @@
-"""The user's list of sounds, read from a file."""
+"""The list of sounds: the user's, read from a file, or ours; whole, or some of its groups."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,3 +43,41 @@ def read_concepts(path: Path | None) -> ConceptBank:
         return readers.get(path.suffix.lower(), ConceptBank.from_lines)(text)
     except PromptError as error:
         raise DataError("the concepts cannot be used", where=path, found=str(error)) from None
+
+
+def select_groups(
+    bank: ConceptBank, *, only: Collection[str] = (), without: Collection[str] = ()
+) -> ConceptBank:
+    """Keep the concepts of some groups.
+
+    Args:
+        bank: The concepts.
+        only: Groups to keep; none named keeps all.
+        without: Groups to leave out.
+
+    Raises:
+        UsageError: If a group does not exist, or no concept is left.
+    """
+    from prompts.bank import ConceptBank
+
+    known = bank.groups()
+    unknown = [name for name in (*only, *without) if name not in known]
+    if unknown:
+        raise UsageError(
+            f"no such group of concepts: {', '.join(unknown)}",
+            expected=", ".join(name or "(none)" for name in known),
+        )
+    kept = [
+        concept
+        for concept in bank
+        if (not only or concept.group in only) and concept.group not in without
+    ]
+    if not kept:
+        raise UsageError("no concept is left", found=f"without {', '.join(without)}")
+    return ConceptBank(tuple(kept))
+
+
+def concept_lines(bank: ConceptBank) -> Iterator[str]:
+    """Each concept as a line of a file that --concepts takes: "animals: dog"."""
+    for concept in bank:
+        yield f"{concept.group}: {concept.name}" if concept.group else concept.name

@@ -1,7 +1,8 @@
 """The concept bank: which sounds captions are asked for, and in which order.
 
 Order is by shuffled rounds: every concept once a round, each round in an order of its own, so that
-a rare concept is asked for as often as a common one. The concept at position i follows from the
+a rare concept is asked for as often as a common one. (A bank may repeat some of its concepts within
+a round, where it is known that more is needed of them.) The concept at position i follows from the
 seed and i alone, in constant time but for the shuffle of its round.
 """
 
@@ -35,18 +36,25 @@ class ConceptBank:
 
     Args:
         concepts: At least one concept; names must differ.
+        repeats: How often each concept comes in a round, at least once; () for once each.
 
     Raises:
-        PromptError: For an empty bank or a name that is there twice.
+        PromptError: For an empty bank, a name that is there twice, or repeats that do not fit.
     """
 
     concepts: tuple[Concept, ...]
+    repeats: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.concepts:
             raise PromptError("no concepts: expected at least one, found none")
         if len({concept.name for concept in self.concepts}) < len(self.concepts):
             raise PromptError("concept names must differ, found one twice")
+        if self.repeats and (len(self.repeats) != len(self.concepts) or min(self.repeats) < 1):
+            raise PromptError(
+                f"repeats must be at least 1 for each of {len(self.concepts)} concepts, "
+                f"got {self.repeats}"
+            )
 
     @classmethod
     def builtin(cls) -> ConceptBank:
@@ -133,8 +141,10 @@ class ConceptBank:
 
     @cached_property
     def hash(self) -> str:
-        """Hash (32 hex) of all that shapes requests and their judgement: concepts and order."""
-        rows = [astuple(concept) for concept in self.concepts]
+        """Hash (32 hex) of all that shapes requests and their judgement: concepts in order."""
+        rows: list[object] = [astuple(concept) for concept in self.concepts]
+        if self.repeats:
+            rows = [rows, self.repeats]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
 
     def groups(self) -> dict[str, int]:
@@ -155,8 +165,22 @@ class ConceptBank:
             seed: Seed of the sequence.
             index: Position, from 0.
         """
-        number, place = divmod(index, len(self))
-        return self.concepts[_shuffled(seed, number, len(self))[place]]
+        return self.visit(seed, index)[0]
+
+    def visit(self, seed: int, index: int) -> tuple[Concept, int]:
+        """The concept at a position, and how often it came before that position.
+
+        Args:
+            seed: Seed of the sequence.
+            index: Position, from 0.
+        """
+        number, place = divmod(index, len(self._deck))
+        order = _shuffled(seed, number, len(self._deck))
+        row = self._deck[order[place]]
+        if not self.repeats:
+            return self.concepts[row], number
+        earlier = sum(self._deck[other] == row for other in order[:place])
+        return self.concepts[row], number * self.repeats[row] + earlier
 
     def companions(
         self, main: Concept, count: int, rng: np.random.Generator
@@ -180,6 +204,12 @@ class ConceptBank:
                 chosen.append(other)
                 taken |= own
         return tuple(chosen)
+
+    @cached_property
+    def _deck(self) -> tuple[int, ...]:
+        """The rows of one round, before they are shuffled."""
+        counts = self.repeats or (1,) * len(self)
+        return tuple(row for row, count in enumerate(counts) for _ in range(count))
 
     @cached_property
     def _by_name(self) -> dict[str, Concept]:

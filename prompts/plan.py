@@ -136,8 +136,7 @@ class Plan:
         if index < 0:
             raise PromptError(f"index must not be negative, got {index}")
         template = find_template(self.template)
-        main = self.bank.draw(self.seed, index)
-        visit = index // len(self.bank)
+        main, visit = self.bank.visit(self.seed, index)
         brief, concepts = self._brief(template, main, visit, index)
         messages, prompt = template.render(brief)
         schema = response_schema(self.count) if template.is_chat else None

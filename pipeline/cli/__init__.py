@@ -13,6 +13,7 @@ import typer
 
 from cache_store import console
 from pipeline.cli import (
+    concepts,
     demo,
     doctor,
     embed,
@@ -79,6 +80,7 @@ def _options(
 # In the order in which a user meets them.
 for _command in (
     demo,
+    concepts,
     generate,
     import_,
     embed,

@@ -33,6 +33,31 @@ def test_every_concept_comes_once_a_round() -> None:
         assert Counter(drawn) == Counter(names(bank))
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 50))
+def test_a_repeated_concept_comes_so_often_a_round(repeats: list[int], seed: int) -> None:
+    bank = ConceptBank(tuple(Concept(f"sound {i}") for i in range(len(repeats))), tuple(repeats))
+    seen: Counter[str] = Counter()
+    for index in range(3 * sum(repeats)):
+        concept, visit = bank.visit(seed, index)
+        assert visit == seen[concept.name], "the visits of a concept count on, without a gap"
+        assert bank.draw(seed, index) == concept
+        seen[concept.name] += 1
+    assert [seen[concept.name] for concept in bank] == [3 * count for count in repeats]
+
+
+def test_repeats_of_one_are_the_same_sequence_and_others_another_bank() -> None:
+    plain = ConceptBank.from_names(["rain", "dog", "bell"])
+    once = ConceptBank(plain.concepts, (1, 1, 1))
+    assert [plain.visit(3, i) for i in range(9)] == [once.visit(3, i) for i in range(9)]
+    assert len({plain.hash, ConceptBank(plain.concepts, (1, 2, 1)).hash}) == 2
+
+
+@pytest.mark.parametrize("repeats", [(1,), (1, 0, 1), (1, 1, 1, 1)])
+def test_repeats_that_do_not_fit_are_refused(repeats: tuple[int, ...]) -> None:
+    with pytest.raises(PromptError, match="repeats must be at least 1 for each of 3"):
+        ConceptBank(ConceptBank.from_names(["rain", "dog", "bell"]).concepts, repeats)
+
+
 def test_rounds_and_seeds_have_orders_of_their_own() -> None:
     bank = ConceptBank.builtin()
     orders = {
