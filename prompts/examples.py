@@ -15,6 +15,7 @@ import numpy as np
 
 from prompts.audible import verb_stems
 from prompts.axes import REGISTERS
+from prompts.details import DETAILED, of_caption
 from prompts.errors import PromptError
 from prompts.lexicon import data_lines
 from prompts.words import stem, stems, word_set, words
@@ -41,6 +42,13 @@ class Example:
     def stems(self) -> frozenset[str]:
         """The stems of its sounds and of its caption."""
         return frozenset(one for text in (*self.concepts, self.caption) for one in stems(text))
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """The words that stand before the caption in a list: sounds, how made, where and how."""
+        known = (*self.concepts, *filter(None, (self.hint,)))
+        told = of_caption(self.caption, known) if self.register in DETAILED else ()
+        return (*known, *told)
 
     @cached_property
     def hint(self) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from prompts.axes import PHRASE, SENTENCE, Axes, Axis
 from prompts.bank import Concept, ConceptBank
+from prompts.details import DETAILED, told
 from prompts.errors import PromptError
 from prompts.examples import draw_examples
 from prompts.request import Request, derived_seed, digest, request_id
@@ -191,6 +192,7 @@ class Plan:
             common = self.axes.sample(shared, max_sources=template.max_sources)
             fixed = {name: common[name] for name in ("register", "sources", "relation", "length")}
         axes = self.axes.sample(rng, main, max_sources=template.max_sources, fixed=fixed)
+        drawn = axes
         if not template.is_chat:
             # A list says its register and sources by example, and nothing else.
             axes = {name: axes[name] for name in ("register", "sources", "relation")}
@@ -205,7 +207,11 @@ class Plan:
             avoid=names,
         )
         hint, start = ("", "") if template.is_chat else _beginning(main, axes["register"], rng)
-        return Brief(names, axes, self.count, examples, hint, start), concepts
+        details: tuple[str, ...] = ()
+        if template.details and axes["register"] in DETAILED:
+            said, details = told(drawn, rng)
+            axes |= said
+        return Brief(names, axes, self.count, examples, hint, start, details), concepts
 
 
 def _beginning(main: Concept, register: str, rng: np.random.Generator) -> tuple[str, str]:

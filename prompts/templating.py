@@ -30,6 +30,7 @@ class Brief:
         examples: What to show.
         hint: A word for how the main sound is made ("barks"), "" if none is known.
         start: The beginning of the first caption ("a dog"), "" to leave it open.
+        details: Words for where and how, as the key of a list gives them.
     """
 
     concepts: tuple[str, ...]
@@ -38,6 +39,12 @@ class Brief:
     examples: tuple[Example, ...]
     hint: str = ""
     start: str = ""
+    details: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What stands before the caption in a list: sounds, how the main one is made, details."""
+        return (*self.concepts, *filter(None, (self.hint,)), *self.details)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Template:
         max_sources: Most sources of one caption that models of this kind cope with.
         tokens_per_caption: Upper bound of the tokens of one caption and its wrapping.
         stop: Texts that end the answer.
+        temperature: The sampling temperature that suits it, unless the user names one.
+        details: Whether the key of a list tells where and how, too.
     """
 
     name: str
@@ -64,11 +73,18 @@ class Template:
     max_sources: int
     tokens_per_caption: int
     stop: tuple[str, ...]
+    temperature: float = 0.8
+    details: bool = False
 
     @property
     def is_chat(self) -> bool:
         """Whether this makes chat messages (else a text to continue)."""
         return self.parts[0][0] != ""
+
+    @property
+    def style(self) -> str:
+        """Which models read it: "chat" or "completion"."""
+        return "chat" if self.is_chat else "completion"
 
     def render(self, brief: Brief) -> tuple[tuple[dict[str, str], ...], str]:
         """Put a brief into words: chat messages and "", or no messages and a prompt."""
@@ -109,6 +125,20 @@ TEMPLATES = {
             max_sources=1,
             tokens_per_caption=32,
             stop=("\n",),
+        ),
+        Template(
+            name="completion.v2",
+            parts=(("", "completion.v2.j2"),),
+            per_request=1,
+            examples=14,
+            block=16,
+            max_sources=1,
+            tokens_per_caption=32,
+            stop=("\n",),
+            # A small model told where and how by the key needs no hot sampler to be varied; at 0.8
+            # it goes on with places and things that make no sense.
+            temperature=0.5,
+            details=True,
         ),
     )
 }

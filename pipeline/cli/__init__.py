@@ -15,6 +15,7 @@ from cache_store import console
 from pipeline.cli import (
     concepts,
     demo,
+    diversity,
     doctor,
     embed,
     generate,
@@ -91,6 +92,7 @@ for _command in (
     stats,
     verify,
     sounds,
+    diversity,
     doctor,
 ):
     _command.register(app)

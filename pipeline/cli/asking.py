@@ -41,7 +41,7 @@ class Style(str, Enum):
     completion = "completion"
 
 
-TEMPLATES = {"chat": "chat.v1", "completion": "completion.v1"}
+TEMPLATES = {"chat": "chat.v1", "completion": "completion.v2"}  # the newest of each style
 
 Captions = Annotated[
     int,
@@ -107,6 +107,15 @@ class Asking:
             show_default="chat; local: completion",
         ),
     ] = None
+    template: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="NAME",
+            help="The version of the wording, such as chat.v1: to go on with a cache that was "
+            "begun with an older one.",
+            show_default="the newest of the style",
+        ),
+    ] = None
     per_request: Annotated[
         Optional[int],
         typer.Option(
@@ -115,7 +124,13 @@ class Asking:
     ] = None
     temperature: Annotated[
         Optional[float],
-        typer.Option(min=0.0, max=2.0, metavar="T", help="Of the sampling.", show_default="0.8"),
+        typer.Option(
+            min=0.0,
+            max=2.0,
+            metavar="T",
+            help="Of the sampling.",
+            show_default="0.8; completion: 0.5",
+        ),
     ] = None
     timeout: Annotated[
         Optional[float],
@@ -202,16 +217,22 @@ class Asking:
         """The requests that these options make, for the model and style of the backend."""
         from prompts.errors import PromptError
         from prompts.plan import Plan, Sampling
+        from prompts.templating import find_template
 
         try:
+            template = find_template(self.template or TEMPLATES[style])
             given = self.temperature
-            sampling = Sampling() if given is None else Sampling(temperature=given)
+            if template.style != style:
+                raise PromptError(
+                    f"--template {template.name} asks for --style {template.style}, got {style}"
+                )
+            sampling = Sampling(template.temperature if given is None else given)
             return Plan(
                 bank=bank,
                 seed=self.seed,
                 model=model,
                 sampling=sampling,
-                template=TEMPLATES[style],
+                template=template.name,
                 per_request=self.per_request,
             )
         except PromptError as error:

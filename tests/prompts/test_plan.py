@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from prompts.axes import Axes, Axis
 from prompts.bank import ConceptBank
+from prompts.details import TOLD, bare
 from prompts.errors import PromptError
 from prompts.plan import Plan, Sampling
 
 SMALL = ConceptBank.from_names(["dog", "rain", "church bell", "kettle", "zorgophone"])
-TEMPLATES = ("chat.v1", "completion.v1")
+TEMPLATES = ("chat.v1", "completion.v1", "completion.v2")
 # One register, one source, nothing else said: equal prompts come up soon.
 BARE = Axes(register=Axis("register", ("label",), (1,)))
 
@@ -76,6 +77,7 @@ def test_equal_prompts_are_told_apart_by_occurrence_and_seed() -> None:
         {"sampling": Sampling(top_p=0.5)},
         {"sampling": Sampling(max_tokens=9)},
         {"template": "completion.v1"},
+        {"template": "completion.v2"},
         {"per_request": 2},
     ],
 )
@@ -121,6 +123,19 @@ def test_a_completion_request_is_a_prompt_with_an_end() -> None:
         assert last.startswith(request.concepts[0]) and last.endswith(request.start)
         # What a list cannot say is not claimed of its captions.
         assert set(request.axes) == {"register", "sources", "relation"}
+
+
+def test_a_completion_of_the_second_version_tells_where_and_how_in_its_key() -> None:
+    told_axes = Counter[str]()
+    for request in islice(Plan(template="completion.v2").requests(), 1200):
+        key = request.prompt.splitlines()[-1].split(":")[0].split(", ")
+        said = {name: request.axes[name] for name in TOLD if name in request.axes}
+        assert not said or request.register in ("phrase", "sentence")
+        # What the key tells is claimed of the caption, and nothing else.
+        assert key[len(key) - len(said) :] == [bare(value) for value in said.values()]
+        assert len(said) <= 2
+        told_axes.update(said.keys())
+    assert set(told_axes) == set(TOLD)
 
 
 def test_neighbouring_completions_begin_alike_so_that_a_server_can_reuse_its_work() -> None:

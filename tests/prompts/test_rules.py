@@ -31,6 +31,11 @@ GOOD = (
     "an engine starts, idles, and is turned off",
     "the low hum of bees in a hive",
     "a choir sings 'amen' softly",
+    "a drill drills into a wall",
+    "metal clangs against metal",
+    "a man speaks as another man speaks",
+    "a bell rings again and again, louder and louder",
+    "something hits something hard with a thud",
 )
 BAD = {
     "empty": ("", "...", "123", "—"),
@@ -83,6 +88,13 @@ BAD = {
         "a dog barks...",
         "a dog barks (loudly",
         "a dog barks,",
+    ),
+    "repetitive": (
+        "the dog dog barks",
+        "a dog barking dog",
+        "the barking of the barking dog",
+        "a pen clicking its clicking pen",
+        "a dog barks or barks",
     ),
     "not_audible": (
         "a chainsaw is a tool used for cutting wood",
@@ -137,6 +149,20 @@ def test_a_register_has_its_own_freedoms(
     make_request: RequestMaker, register: str, text: str
 ) -> None:
     assert judge(text, make_request(register=register)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("skateboard, skateboard, ramp", True),
+        ("Dog, barking, dog", True),
+        ("drum machine, ticking, machine", False),
+        ("dog barking, dog howling", False),
+    ],
+)
+def test_a_tag_is_given_once(make_request: RequestMaker, text: str, refused: bool) -> None:
+    reason = judge(text, make_request(register="tags"))
+    assert reason == ("repetitive" if refused else None)
 
 
 def test_a_label_is_short(make_request: RequestMaker) -> None:

@@ -73,6 +73,20 @@ def test_a_completion_is_a_list_to_be_continued() -> None:
     assert template.stop == ("\n",)
 
 
+def test_the_key_of_a_completion_tells_where_and_how() -> None:
+    asked = Brief(
+        ("dog",), {"register": "sentence"}, 1, (EXAMPLE,), "barks", "a dog", ("barn", "loud")
+    )
+    assert find_template("completion.v2").render(asked)[1] == (
+        "kettle, whistles, stove: a kettle whistles on a stove\ndog, barks, barn, loud: a dog"
+    )
+
+
+def test_a_template_says_its_style() -> None:
+    assert {t.style for t in TEMPLATES.values()} == {"chat", "completion"}
+    assert all(t.style == name.split(".")[0] for name, t in TEMPLATES.items())
+
+
 def test_a_completion_without_a_verb_or_beginning_ends_at_the_colon() -> None:
     prompt = find_template("completion.v1").render(brief(concepts=("zorgophone",)))[1]
     assert prompt.endswith("\nzorgophone:")
@@ -92,7 +106,7 @@ def test_a_hash_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_template_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(PromptError, match=r"one of chat\.v1, completion\.v1, got 'chat\.v9'"):
+    with pytest.raises(PromptError, match=r"one of chat\.v1, .*completion\.v2, got 'chat\.v9'"):
         find_template("chat.v9")
 
 
