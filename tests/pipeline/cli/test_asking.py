@@ -44,7 +44,27 @@ def test_the_plan_is_the_one_that_the_options_say() -> None:
     plan = asking.plan(asking.bank(), "m", "completion")
     config = plan.config()
     assert (config["seed"], config["temperature"], config["per_request"]) == (4, 0.3, 2)
-    assert (config["model"], config["template"]) == ("m", "completion.v1")
+    assert (config["model"], config["template"]) == ("m", "completion.v2")
+
+
+@pytest.mark.parametrize(
+    ("style", "template", "temperature"),
+    [("chat", "chat.v1", 0.8), ("completion", "completion.v2", 0.5)],
+)
+def test_a_style_has_its_newest_template_and_that_its_temperature(
+    style: str, template: str, temperature: float
+) -> None:
+    asking = Asking()
+    config = asking.plan(asking.bank(), "m", style).config()
+    assert (config["template"], config["temperature"]) == (template, temperature)
+
+
+def test_an_older_template_can_be_named() -> None:
+    asking = Asking(template="completion.v1")
+    config = asking.plan(asking.bank(), "m", "completion").config()
+    assert (config["template"], config["temperature"]) == ("completion.v1", 0.8)
+    with pytest.raises(UsageError, match="asks for --style completion, got chat"):
+        asking.plan(asking.bank(), "m", "chat")
 
 
 def test_a_plan_that_cannot_work_is_a_users_mistake() -> None:
