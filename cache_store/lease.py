@@ -120,6 +120,18 @@ class Lease:
                     os.utime(self.path)
 
 
+def live_holder(folder: Path) -> Holder | None:
+    """Who writes to the cache in `folder`, None for nobody; only looks, and touches nothing.
+
+    A holder on another machine counts as alive: only its silence could tell, and measuring that
+    takes a file.
+    """
+    holder = _read(folder / LEASE_NAME)
+    if holder is None or not _same_table(holder) or _alive(holder, folder / LEASE_NAME):
+        return holder
+    return None
+
+
 def _read(path: Path) -> Holder | None:
     """Return the holder that the file names; None if there is none, or no whole one."""
     try:

@@ -22,14 +22,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cache_store.errors import ChangedPlanError, DataError, LqtseError, UsageError
-from pipeline.harvest import SHARD_ROWS, Harvest, plan_key, plans_of
+from cache_store.errors import DataError, LqtseError, UsageError
+from pipeline.basket import SHARD_ROWS
+from pipeline.harvest import Harvest
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Backend, Model
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.prices import Budget, Price
 from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource
 from pipeline.panel import Progress
+from pipeline.standing import other_plan, plan_key, plans_of
 from pipeline.stopping import stopping
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Report:
         plan_total: Captions that this plan has in the cache.
         cache_total: Captions in the cache.
         rejected: Captions refused by this run, by reason.
+        unanswered: Requests that got no answer after all their attempts, by reason.
         progress: Requests, tokens, cost and time of this run.
     """
 
@@ -96,6 +99,7 @@ class Report:
     plan_total: int
     cache_total: int
     rejected: dict[str, int]
+    unanswered: dict[str, int]
     progress: Progress = field(repr=False)
 
 
@@ -116,6 +120,10 @@ def generate(
 
     Ctrl-C (or SIGTERM) stops it: nothing more is sent, what is in flight gets a moment to arrive,
     and what was accepted is published; a second one stops at once.
+
+    A request that gets no answer, after all its attempts, is recorded, listed among the rejects and
+    left for `retry`; the plan goes on. What would meet every request ends the run, and so does a
+    streak of failures (`Dispatcher`).
 
     Args:
         cache: The cache's folder, made if it is not there.
@@ -142,9 +150,9 @@ def generate(
     progress = progress or Progress()
     with open_writer(cache) as writer:
         _check_plan(writer.manifest, plan, cache, append)
-        with open_ledger(writer.path) as ledger:
+        with open_ledger(writer.path, plan_key(plan)) as ledger:
             if source is None:
-                source = _asking(backend, retrier, limits.concurrency)
+                source = asking(backend, retrier, limits.concurrency)
             run = _Run(writer, ledger, plan, backend, n, limits, source, progress, changed)
             try:
                 return asyncio.run(run.go())
@@ -152,7 +160,7 @@ def generate(
                 raise KeyboardInterrupt from None
 
 
-def _asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSource:
+def asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSource:
     """Ask `backend` request by request."""
     if not isinstance(backend, Backend):
         raise TypeError(f"{backend.name} answers no single requests: give its source")
@@ -165,6 +173,7 @@ def _asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSo
             retrier=retrier,
             budget=job.budget,
             concurrency=concurrency,
+            length=job.length,
         )
 
     return open_source
@@ -174,23 +183,30 @@ def _check_plan(manifest: Manifest | None, plan: Plan, cache: str | Path, append
     plans = plans_of(manifest)
     if append or not plans or plan_key(plan) in plans:
         return
-    last = list(plans.values())[-1]["config"]
-    now = plan.config()
-    names = [name for name in now if now[name] != last.get(name)]
-    raise ChangedPlanError(
-        "the captions of this cache were asked for with other settings",
-        where=cache,
-        expected=", ".join(f"{name} {_said(last.get(name))}" for name in names),
-        found=", ".join(f"{name} {_said(now[name])}" for name in names),
-        hint="Use the same settings to go on, --append to add captions with the new ones, "
+    raise other_plan(
+        plan,
+        plans,
+        cache,
+        "Use the same settings to go on, --append to add captions with the new ones, "
         "or another cache",
     )
 
 
-def _said(value: object) -> str:
-    if isinstance(value, dict):
-        return f"of {value.get('concepts')} concepts ({str(value.get('hash'))[:8]})"
-    return "none" if value is None else str(value)
+def counts_of(progress: Progress) -> dict[str, Any]:
+    """Requests, tokens, cost and seconds of a run, for the provenance."""
+    traffic = progress.traffic
+    counts: dict[str, Any] = {
+        "requests": traffic.asked,
+        "replayed": traffic.replayed,
+        "attempts_failed": traffic.retries,
+        "unanswered": traffic.failed,
+        "prompt_tokens": traffic.prompt_tokens,
+        "completion_tokens": traffic.completion_tokens,
+        "seconds": round(progress.seconds, 1),
+    }
+    if progress.priced:
+        counts["usd"] = round(traffic.usd, 6)
+    return counts
 
 
 class _Run:
@@ -215,7 +231,9 @@ class _Run:
         self._progress = progress
         self._changed = changed
         self._count = plan.count
-        self._harvest = Harvest(writer, plan, backend.describe, shard_rows=limits.shard_rows)
+        self._harvest = Harvest(
+            writer, ledger, plan, backend.describe, shard_rows=limits.shard_rows
+        )
         self._recent: deque[int] = deque(maxlen=LOOK_BACK)
         self._judged = 0
         budget = Budget(limits.price, limits.max_usd, ledger.totals().usd)
@@ -287,18 +305,7 @@ class _Run:
         )
 
     def _publish(self) -> None:
-        traffic = self._progress.traffic
-        counts: dict[str, Any] = {
-            "requests": traffic.asked,
-            "replayed": traffic.replayed,
-            "attempts_failed": traffic.retries,
-            "prompt_tokens": traffic.prompt_tokens,
-            "completion_tokens": traffic.completion_tokens,
-            "seconds": round(self._progress.seconds, 1),
-        }
-        if self._progress.priced:
-            counts["usd"] = round(traffic.usd, 6)
-        self._harvest.publish(counts)
+        self._harvest.publish({"wanted": self._n, **counts_of(self._progress)})
 
     def _stop(self) -> None:
         self._progress.stopping = True
@@ -313,5 +320,6 @@ class _Run:
             plan_total=self._harvest.standing.kept,
             cache_total=sum(entry.rows for entry in current.captions) + imported,
             rejected=dict(self._harvest.rejected.most_common()),
+            unanswered=dict(self._harvest.unanswered.most_common()),
             progress=self._progress,
         )

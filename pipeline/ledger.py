@@ -5,8 +5,14 @@ its own, in a transaction that is on the disk before anything else sees the answ
 here instead of asking again. Each attempt is marked before it is sent, so what was in flight when a
 process died is known: it may be sent again, and it counts against the budget.
 
-    answers    request_id -> text, finish_reason, tokens, model, cost, digest
+    answers    request_id, take -> text, finish_reason, tokens, model, cost, digest
     attempts   one row an attempt: its request, its outcome, the most that it can have cost
+    given_up   request_id -> why it got no answer, after all its attempts; none once it has one
+    failed     plan, round, position -> where a plan got no answer, or none that is whole
+
+A request has one answer, take 0, unless it was asked again because that one was refused or cut: the
+later takes stand beside it, and the last one counts. What `failed` says (`failures`) holds as far
+as the manifest has come, since captions are published there: rows beyond are void.
 
 WAL with `synchronous=FULL` on a local disk. WAL needs memory shared between processes, which
 network file systems do not give, so there a rollback journal is used. The caller holds the cache's
@@ -17,39 +23,17 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cache_store.errors import DamagedError, StorageError, VersionMismatchError
-from pipeline.journal import journal_mode
+from pipeline.failures import NO_TAKE, FailedPlaces
+from pipeline.ledger_format import ANSWERED, FILE_NAME, LOST, OPEN, damaged, prepare, told
 from pipeline.llm.base import Answer
 
-FILE_NAME = "ledger.sqlite"
-VERSION = 1  # PRAGMA user_version
-
-OPEN, ANSWERED, LOST = "open", "answered", "lost"
-
-_TABLES = (
-    """CREATE TABLE answers (
-        request_id TEXT PRIMARY KEY,
-        text TEXT NOT NULL,
-        finish_reason TEXT NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        model TEXT NOT NULL,
-        usd REAL,
-        digest TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    """CREATE TABLE attempts (
-        id INTEGER PRIMARY KEY,
-        request_id TEXT NOT NULL,
-        outcome TEXT NOT NULL,
-        worst_usd REAL NOT NULL
-    )""",
-    "CREATE INDEX open_attempts ON attempts (outcome) WHERE outcome = 'open'",
-)
+__all__ = ["FILE_NAME", "Ledger", "Totals", "open_ledger"]
 
 _AT_ONCE = 500  # ids a query; SQLite's oldest limit on parameters is 999
 
@@ -76,34 +60,68 @@ class Totals:
 
 
 class Ledger:
-    """The answers of one cache; use `open_ledger`."""
+    """The answers of one cache; use `open_ledger`.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    Args:
+        path: The file.
+        connection: To it.
+        plan: Key of the plan that is worked on.
+        after: Takes that are not wanted any more: of these requests, only later ones count.
+
+    Attributes:
+        failures: Where the plan failed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        plan: str = "",
+        after: Mapping[str, int] | None = None,
+    ) -> None:
         self.path = path
         self._connection = connection
+        self._plan = plan
+        self._after = after
+        self.failures = FailedPlaces(path, connection, plan, self._transaction)
+
+    def asking_again(self, takes: Mapping[str, int]) -> Ledger:
+        """A view for requests that are asked again: it knows no answer up to these takes, keeps new
+        ones beside them, and has given up on nothing.
+
+        Args:
+            takes: The last take that was judged, by request id.
+        """
+        return Ledger(self.path, self._connection, self._plan, takes)
 
     def get(self, request_ids: Sequence[str]) -> dict[str, Answer]:
-        """Return the answers that are there, by request id.
+        """Return the answers that are there, by request id; the last take of each.
 
         Raises:
             DamagedError: If an answer does not match its digest, or the file cannot be read.
         """
         found = {}
-        with _faults(self.path):
-            for begin in range(0, len(request_ids), _AT_ONCE):
-                some = request_ids[begin : begin + _AT_ONCE]
-                marks = ",".join("?" * len(some))
-                rows = self._connection.execute(
-                    "SELECT request_id, text, finish_reason, prompt_tokens, completion_tokens, "
-                    f"model, digest FROM answers WHERE request_id IN ({marks})",
-                    some,
-                )
-                for request_id, *fields, digest in rows:
-                    answer = Answer(*fields)
-                    if _digest(request_id, answer) != digest:
-                        raise _damaged(self.path, f"the answer to {request_id} was altered")
-                    found[request_id] = answer
+        rows = self._where(
+            "SELECT request_id, take, digest, text, finish_reason, prompt_tokens, "
+            "completion_tokens, model FROM answers WHERE request_id IN",
+            request_ids,
+            "ORDER BY request_id, take",
+        )
+        for request_id, take, digest, *fields in rows:
+            if take <= self._judged(request_id):
+                continue
+            answer = Answer(*fields)
+            if digest_of(request_id, answer) != digest:
+                raise damaged(self.path, f"the answer to {request_id} was altered")
+            found[request_id] = answer
         return found
+
+    def given_up(self, request_ids: Sequence[str]) -> dict[str, str]:
+        """Return why requests got no answer, by request id: they are not asked again."""
+        if self._after is not None:
+            return {}
+        query = "SELECT request_id, reason FROM given_up WHERE request_id IN"
+        return dict(self._where(query, request_ids))
 
     def begin(self, attempts: Iterable[tuple[str, float]]) -> list[int]:
         """Mark attempts as in flight, in one transaction; on the disk when this returns.
@@ -118,8 +136,9 @@ class Ledger:
         with self._transaction():
             for request_id, worst_usd in attempts:
                 row = self._connection.execute(
-                    "INSERT INTO attempts (request_id, outcome, worst_usd) VALUES (?, ?, ?)",
-                    (request_id, OPEN, worst_usd),
+                    "INSERT INTO attempts (request_id, outcome, worst_usd, plan) "
+                    "VALUES (?, ?, ?, ?)",
+                    (request_id, OPEN, worst_usd, self._plan),
                 )
                 numbers.append(row.lastrowid or 0)
         return numbers
@@ -139,7 +158,7 @@ class Ledger:
             )
 
     def store(self, answers: Iterable[tuple[int, str, Answer, float | None]]) -> None:
-        """Keep answers, in one transaction; on the disk when this returns.
+        """Keep answers, in one transaction; on the disk when this returns. What is there stays.
 
         Args:
             answers: Attempt, request id, answer, and its cost in USD if the price is known.
@@ -147,26 +166,42 @@ class Ledger:
         with self._transaction():
             for attempt, request_id, answer, usd in answers:
                 self._connection.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         request_id,
+                        self._judged(request_id) + 1,
+                        self._plan,
                         answer.text,
                         answer.finish_reason,
                         answer.prompt_tokens,
                         answer.completion_tokens,
                         answer.model,
                         usd,
-                        _digest(request_id, answer),
+                        digest_of(request_id, answer),
                     ),
                 )
+                self._connection.execute("DELETE FROM given_up WHERE request_id = ?", (request_id,))
                 self._connection.execute(
                     "UPDATE attempts SET outcome = ?, worst_usd = 0 WHERE id = ?",
                     (ANSWERED, attempt),
                 )
 
+    def give_up(self, requests: Iterable[tuple[str, str]]) -> None:
+        """Record requests that got no answer, in one transaction; an answer that is there stays.
+
+        Args:
+            requests: Request id, and why.
+        """
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO given_up SELECT ?1, ?2, ?3 "
+                "WHERE NOT EXISTS (SELECT 1 FROM answers WHERE request_id = ?1)",
+                [(request_id, self._plan, reason) for request_id, reason in requests],
+            )
+
     def totals(self) -> Totals:
         """Return what the ledger holds; reads every row."""
-        with _faults(self.path):
+        with told(self.path):
             answers = self._connection.execute(
                 "SELECT count(*), coalesce(sum(prompt_tokens), 0), "
                 "coalesce(sum(completion_tokens), 0), coalesce(sum(usd), 0.0) FROM answers"
@@ -189,9 +224,21 @@ class Ledger:
         """Close the file."""
         self._connection.close()
 
+    def _judged(self, request_id: str) -> int:
+        return NO_TAKE if self._after is None else self._after.get(request_id, NO_TAKE)
+
+    def _where(self, query: str, ids: Sequence[str], order: str = "") -> list[Any]:
+        rows: list[Any] = []
+        with told(self.path):
+            for begin in range(0, len(ids), _AT_ONCE):
+                some = ids[begin : begin + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                rows += self._connection.execute(f"{query} ({marks}) {order}", some)
+        return rows
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _faults(self.path):
+        with told(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -204,11 +251,15 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(folder: Path) -> Iterator[Ledger]:
+def open_ledger(folder: Path, plan: str = "") -> Iterator[Ledger]:
     """Open the ledger of the cache in `folder`, made if it is not there.
 
     The caller holds the cache's lease, so attempts that are still open belong to a process that is
     gone: they are marked as lost.
+
+    Args:
+        folder: The cache.
+        plan: Key of the plan that is worked on.
 
     Raises:
         DamagedError: If the file is not a ledger, or cannot be read.
@@ -216,41 +267,19 @@ def open_ledger(folder: Path) -> Iterator[Ledger]:
         VersionMismatchError: If a newer version wrote it.
     """
     path = folder / FILE_NAME
-    with _faults(path):
+    with told(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-    ledger = Ledger(path, connection)
+    ledger = Ledger(path, connection, plan)
     try:
-        with _faults(path):
-            _prepare(connection, path)
+        with told(path):
+            prepare(connection, path)
         yield ledger
     finally:
         ledger.close()
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise VersionMismatchError(
-            "the ledger was written by a newer version of lqtse",
-            where=path,
-            expected=f"format {VERSION}",
-            found=f"format {version}",
-            hint="Update lqtse: pip install -U lqtse",
-        )
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise _damaged(path, "tables that are not ours")
-    connection.execute(f"PRAGMA journal_mode={journal_mode(path)}")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    if version == 0:
-        for table in _TABLES:
-            connection.execute(table)
-        connection.execute(f"PRAGMA user_version={VERSION}")
-    connection.execute("UPDATE attempts SET outcome = ? WHERE outcome = ?", (LOST, OPEN))
-    connection.execute("COMMIT")
-
-
-def _digest(request_id: str, answer: Answer) -> str:
+def digest_of(request_id: str, answer: Answer) -> str:
+    """The digest that an answer is stored with, 32 hex."""
     parts = (
         request_id,
         answer.text,
@@ -260,34 +289,3 @@ def _digest(request_id: str, answer: Answer) -> str:
         answer.model,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _damaged(path: Path, found: object) -> DamagedError:
-    return DamagedError(
-        "the ledger is damaged",
-        where=path,
-        found=found,
-        hint="Restore it from a copy, or move it away: captions stay, "
-        "answers not yet used will be asked for again",
-    )
-
-
-@contextmanager
-def _faults(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into one of our errors."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        # Python 3.10 has no error codes, so the (fixed, English) messages decide.
-        text = str(error)
-        if any(word in text for word in ("malformed", "no such table", "no such column")):
-            raise _damaged(path, text) from error
-        raise StorageError(
-            "cannot use the ledger",
-            where=path,
-            found=text,
-            hint="Nothing that was answered is lost: make room or give permission, "
-            "then run the same command again",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path, error) from error

@@ -154,6 +154,8 @@ def _requests(progress: Progress) -> list[tuple[str, str]]:
         counts += f", {traffic.replayed:,} from the ledger"
     if traffic.retries:
         counts += f", {traffic.retries:,} attempts failed"
+    if traffic.failed:
+        counts += f", {traffic.failed:,} without an answer"
     rows = [("requests", f"{counts}, {traffic.in_flight:,} in flight")]
     tokens = traffic.prompt_tokens + traffic.completion_tokens
     if tokens:

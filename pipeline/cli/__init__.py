@@ -22,10 +22,12 @@ from pipeline.cli import (
     import_,
     index,
     join,
+    retry,
     search,
     show,
     sounds,
     stats,
+    status,
     verify,
 )
 
@@ -83,6 +85,8 @@ for _command in (
     demo,
     concepts,
     generate,
+    status,
+    retry,
     import_,
     embed,
     index,

@@ -93,6 +93,12 @@ def _end(cache: Path, report: Report, as_json: bool) -> None:
             where=cache,
             hint="What is kept can be used; a larger --max-usd goes on from here",
         )
+    if report.unanswered:
+        many = sum(report.unanswered.values())
+        console.note(
+            f"{many:,} requests got no answer: {command_line('retry', cache)}, with the same "
+            "options, asks them again"
+        )
     console.summarise(
         _facts(report),
         as_json=as_json,
@@ -109,6 +115,7 @@ def _facts(report: Report) -> dict[str, object]:
         "refused": report.rejected,
         "requests answered": traffic.asked,
         "answers from the ledger": traffic.replayed,
+        "requests without an answer": report.unanswered,
         "attempts failed": traffic.retries,
         "tokens read": traffic.prompt_tokens,
         "tokens written": traffic.completion_tokens,

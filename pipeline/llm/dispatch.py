@@ -7,49 +7,33 @@ answer is handed on, it is in the ledger. When it has to end early (a stop, a sp
 error), it sends no more, gives what is in flight a moment to arrive, since it may be paid for, and
 hands on what is whole in plan order.
 
-Memory: at most `window` answers wait at a time.
+A request whose attempts are all spent is left without an answer, and the plan goes on. But a server
+that died would burn the plan so: a failure is believed (recorded, handed on) only when another
+request was answered after it. A streak of failures with no answer in between ends the run, and none
+of them is recorded: the next run asks them again. The streak is twice as long as there are requests
+in flight, so that one moment in which all of them fail does not end it, and 10 at least.
+
+Memory: at most `window` results wait at a time, and a streak of doubtful failures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 
+from cache_store.errors import RemoteError
 from pipeline.ledger import Ledger
+from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
 from pipeline.llm.prices import Budget
-from pipeline.llm.retry import AttemptLog, Retrier
-from pipeline.llm.source import Answered, End, Result, Traffic
+from pipeline.llm.retry import Retrier
+from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
 from prompts.request import Request
 
 GRACE = 15.0  # seconds that requests in flight get to arrive after a stop
-WINDOW_FACTOR = 4  # answers that may wait for an earlier one, as a multiple of the concurrency
-
-
-class _Attempts(AttemptLog):
-    """The ledger's record of one request; its first attempt was marked when it was launched."""
-
-    def __init__(self, owner: Dispatcher, request: Request, first: int, reserved: float) -> None:
-        self._owner = owner
-        self._request = request
-        self._first = True
-        self.reserved = reserved
-        self.current = first
-        self.in_flight = True
-
-    def begin(self) -> None:
-        if not self._first:
-            (self.current,) = self._owner.ledger.begin([(self._request.id, self.reserved)])
-        self._first = False
-        self.in_flight = True
-
-    def fail(self, failure: AttemptFailed) -> None:
-        usd = self.reserved if failure.may_cost else 0.0
-        self._owner.ledger.fail(self.current, failure.outcome, usd)
-        self._owner.budget.settle(0.0, usd)
-        self._owner.traffic.usd += usd
-        self._owner.traffic.retries += 1
-        self.in_flight = False
+WINDOW_FACTOR = 4  # results that may wait for an earlier one, as a multiple of the concurrency
+STREAK_FACTOR, SHORTEST_STREAK = 2, 10  # failures in a row that end it, in multiples likewise
 
 
 class Dispatcher:
@@ -62,6 +46,7 @@ class Dispatcher:
         retrier: How failed attempts are made again.
         budget: What may be spent.
         concurrency: Requests in flight at most.
+        length: Positions that the plan has, None for no end.
         grace: Seconds that requests in flight get to arrive when it ends early.
 
     Attributes:
@@ -78,6 +63,7 @@ class Dispatcher:
         retrier: Retrier | None = None,
         budget: Budget | None = None,
         concurrency: int = 8,
+        length: int | None = None,
         grace: float = GRACE,
     ) -> None:
         self._request = request
@@ -87,11 +73,15 @@ class Dispatcher:
         self.budget = budget or Budget()
         self._concurrency = concurrency
         self._window = WINDOW_FACTOR * concurrency
+        self._streak = max(SHORTEST_STREAK, STREAK_FACTOR * concurrency)
+        self._length = math.inf if length is None else length
         self._grace = grace
-        self._pending: dict[asyncio.Task[Answer], tuple[Request, _Attempts]] = {}
-        self._ready: dict[int, Answered] = {}
+        self._pending: dict[asyncio.Task[Answer], tuple[int, Request, Attempts]] = {}
+        self._ready: dict[int, Result] = {}
+        self._doubtful: list[tuple[int, Request, AttemptFailed]] = []
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
+        self._left = False
         self.traffic = Traffic()
         self.end: End = ""
 
@@ -100,39 +90,33 @@ class Dispatcher:
         self._stop.set()
 
     async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
-        """Yield answers in plan order until the caller leaves, a stop, or a spent budget.
+        """Yield results in plan order; see `source.AnswerSource`.
 
         Close it (`contextlib.aclosing`): what is in flight then still gets its moment.
-
-        Args:
-            first: Position to begin with.
-            ahead: How many further answers the caller expects to need; asked again and again, so
-                that little is paid for what nobody will use. At 0 nothing more is sent.
-
-        Raises:
-            LqtseError: What the backend or the ledger says for good; raised after all answers
-                before it were handed on.
         """
         position = unsent = first  # the next to hand on, the next to send
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while True:
-                if not self._ending():
-                    reach = position + min(self._window, ahead())
-                    unsent = self._fill(unsent, reach)
+                if not self.ending:
+                    # Who fails brings nothing: others are asked instead, or none would tell whether
+                    # the server lives.
+                    reach = position + min(self._window, ahead()) + len(self._doubtful)
+                    unsent = self._fill(unsent, int(min(reach, self._length)))
                 if position in self._ready:
                     yield self._ready.pop(position)
                     position += 1
                     # The caller may never wait: let signals and arrivals in.
                     await asyncio.sleep(0)
                     self._collect()
-                elif self._ending() or not self._pending:
+                elif self.ending or not self._pending:
                     break
                 else:
                     waiting = {*self._pending, stopped}
                     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                     self._collect()
             await self._drain()
+            self._conclude()
             while position in self._ready:
                 yield self._ready.pop(position)
                 position += 1
@@ -141,25 +125,34 @@ class Dispatcher:
             if self._stop.is_set():
                 self.end = "stopped"
         except GeneratorExit:
+            self._left = True
             await self._drain()
             raise
         finally:
             stopped.cancel()
             await self._abandon()
 
-    def _ending(self) -> bool:
-        return self._stop.is_set() or self._error is not None or self.end == "budget"
+    @property
+    def ending(self) -> bool:
+        """Whether nothing more is to be sent."""
+        spent = self.end == "budget"
+        return spent or self._left or self._stop.is_set() or self._error is not None
 
     def _fill(self, unsent: int, reach: int) -> int:
-        """Take answers from the ledger and launch requests; return the next position to send."""
+        """Take results from the ledger and launch requests; return the next position to send."""
         while unsent < reach and (free := self._concurrency - len(self._pending)) > 0:
-            requests = [self._request(index) for index in range(unsent, min(unsent + free, reach))]
-            known = self.ledger.get([request.id for request in requests])
-            launch: list[tuple[Request, float]] = []
-            for request in requests:
+            places = range(unsent, min(unsent + free, reach))
+            requests = [self._request(place) for place in places]
+            ids = [request.id for request in requests]
+            known, given_up = self.ledger.get(ids), self.ledger.given_up(ids)
+            launch: list[tuple[int, Request, float]] = []
+            for place, request in zip(places, requests, strict=True):
                 if (answer := known.get(request.id)) is not None:
-                    self._ready[request.index] = Answered(request, answer, replayed=True)
+                    self._ready[place] = Answered(request, answer, replayed=True)
                     self.traffic.replayed += 1
+                elif (reason := given_up.get(request.id)) is not None:
+                    self._ready[place] = Unanswered(request, reason, replayed=True)
+                    self.traffic.failed += 1
                 else:
                     worst = self.budget.worst_case(request)
                     if not self.budget.reserve(worst):
@@ -167,47 +160,85 @@ class Dispatcher:
                         if not self._pending:
                             self.end = "budget"
                         return unsent
-                    launch.append((request, worst))
+                    launch.append((place, request, worst))
                 unsent += 1
             self._launch(launch)
         return unsent
 
-    def _launch(self, launch: list[tuple[Request, float]]) -> None:
+    def _launch(self, launch: list[tuple[int, Request, float]]) -> None:
         if not launch:
             return
-        marks = self.ledger.begin([(request.id, worst) for request, worst in launch])
-        for (request, worst), mark in zip(launch, marks, strict=True):
-            log = _Attempts(self, request, mark, worst)
+        marks = self.ledger.begin([(request.id, worst) for _, request, worst in launch])
+        for (place, request, worst), mark in zip(launch, marks, strict=True):
+            log = Attempts(self, request, mark, worst)
             task = asyncio.create_task(self._retrier.answer(self._backend, request, log))
-            self._pending[task] = (request, log)
+            self._pending[task] = (place, request, log)
         self.traffic.in_flight = len(self._pending)
 
     def _collect(self) -> None:
         """Put what has arrived into the ledger, in one transaction, then among the ready."""
-        good: list[tuple[Request, _Attempts, Answer]] = []
+        good: list[tuple[int, Request, Attempts, Answer]] = []
         for task in [task for task in self._pending if task.done()]:
-            request, log = self._pending.pop(task)
+            place, request, log = self._pending.pop(task)
+            if not task.cancelled() and task.exception() is None:
+                good.append((place, request, log, task.result()))
+                continue
+            self.budget.settle(log.reserved, 0.0)
             if task.cancelled():
-                self.budget.settle(log.reserved, 0.0)
-            elif (error := task.exception()) is not None:
-                self.budget.settle(log.reserved, 0.0)
-                self._error = self._error or error
-                if log.in_flight:
-                    self.ledger.fail(log.current, type(error).__name__)
+                log.close(free=self._backend.offline)
+            elif isinstance(error := task.exception(), AttemptFailed):
+                self._doubtful.append((place, request, error))
             else:
-                good.append((request, log, task.result()))
+                self._error = self._error or error
+                if log.marked:
+                    self.ledger.fail(log.current, type(error).__name__)
         self.traffic.in_flight = len(self._pending)
-        if not good:
-            return
-        costs = [self.budget.cost(a.prompt_tokens, a.completion_tokens) for _, _, a in good]
+        if good:
+            self._keep(good)
+            self._believe()
+        elif len(self._doubtful) >= self._streak:
+            self._error = self._error or self._hopeless()
+
+    def _keep(self, good: list[tuple[int, Request, Attempts, Answer]]) -> None:
+        costs = [self.budget.cost(a.prompt_tokens, a.completion_tokens) for *_, a in good]
         self.ledger.store(
             (log.current, request.id, answer, cost)
-            for (request, log, answer), cost in zip(good, costs, strict=True)
+            for (_, request, log, answer), cost in zip(good, costs, strict=True)
         )
-        for (request, log, answer), cost in zip(good, costs, strict=True):
+        for (place, request, log, answer), cost in zip(good, costs, strict=True):
             self.budget.settle(log.reserved, cost or 0.0)
             self._count(answer, cost or 0.0)
-            self._ready[request.index] = Answered(request, answer, replayed=False)
+            self._ready[place] = Answered(request, answer, replayed=False)
+
+    def _believe(self) -> None:
+        """Record the doubtful failures, and count them among the results."""
+        if not self._doubtful:
+            return
+        self.ledger.give_up((request.id, why.outcome) for _, request, why in self._doubtful)
+        for place, request, failure in self._doubtful:
+            self._ready[place] = Unanswered(request, failure.outcome, replayed=False)
+            self.traffic.failed += 1
+        self._doubtful.clear()
+
+    def _conclude(self) -> None:
+        """At the end of a plan that has one, nobody comes to clear the last doubts."""
+        if not self._doubtful or self.ending:
+            return
+        if self.traffic.asked:
+            self._believe()
+        else:
+            self._error = self._hopeless()
+
+    def _hopeless(self) -> RemoteError:
+        error, count = self._doubtful[-1][2].error, len(self._doubtful)
+        many = f"{count} requests in a row got no answer: " if count > 1 else ""
+        return type(error)(
+            many + error.what,
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint or "Run the same command later: what was answered is kept",
+        )
 
     def _count(self, answer: Answer, usd: float) -> None:
         self.traffic.asked += 1
@@ -216,7 +247,11 @@ class Dispatcher:
         self.traffic.usd += usd
 
     async def _drain(self) -> None:
-        """Let what is in flight arrive: it may be paid for. Free requests are simply left."""
+        """Let what is in flight arrive: it may be paid for. What is free, or only waits for its
+        next attempt, is left."""
+        for task, (_, _, log) in self._pending.items():
+            if not log.sent:
+                task.cancel()
         if self._pending and not self._backend.offline:
             await asyncio.wait(self._pending, timeout=self._grace)
         self._collect()
@@ -227,8 +262,7 @@ class Dispatcher:
             task.cancel()
         if self._pending:
             await asyncio.wait(self._pending)
-        for _, log in self._pending.values():
-            if self._backend.offline and log.in_flight:
-                self.ledger.fail(log.current, "cancelled")
+        for _, _, log in self._pending.values():
+            log.close(free=self._backend.offline)
         self._pending.clear()
         self.traffic.in_flight = 0

@@ -76,7 +76,8 @@ class Retrier:
         """Ask `backend`, again if need be.
 
         Raises:
-            RemoteError: The last failure, when no attempt succeeded.
+            AttemptFailed: The last failure, when no attempt succeeded.
+            RemoteError: What will meet every request.
         """
         for number in range(1, self.policy.attempts + 1):
             await self._wait_for_turn()
@@ -86,7 +87,7 @@ class Retrier:
             except AttemptFailed as failure:
                 log.fail(failure)
                 if number == self.policy.attempts:
-                    raise failure.error from None
+                    raise
                 await self._back_off(failure, number)
         raise AssertionError("a policy of no attempts")  # pragma: no cover
 

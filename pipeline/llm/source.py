@@ -103,8 +103,8 @@ class AnswerSource(Protocol):
 
         Args:
             first: Position to begin with.
-            ahead: How many further results the caller expects to need, asked again and again; at
-                0 nothing more is sent, and the stream ends once all that was sent is handed on.
+            ahead: How many further results the caller expects to need, asked again and again, so
+                that little is paid for what nobody will use.
 
         Raises:
             LqtseError: What would meet every request, or the ledger; raised after all results
@@ -126,12 +126,14 @@ class Job:
         ledger: Where answers are, and where new ones are kept.
         budget: What may be spent.
         plan: The plan's key in the provenance (16 hex), for whoever has to find it again.
+        length: Positions that there are; None for a plan without an end. At its end, `stream` ends.
     """
 
     request: Callable[[int], Request]
     ledger: Ledger
     budget: Budget
     plan: str
+    length: int | None = None
 
 
 OpenSource = Callable[[Job], AnswerSource]

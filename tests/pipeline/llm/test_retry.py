@@ -97,8 +97,9 @@ def test_waits_grow_and_are_bounded() -> None:
 def test_the_last_failure_is_what_the_user_hears() -> None:
     log = Log()
     backend = ScriptedBackend(["server_error"])
-    with pytest.raises(RemoteError, match="the server failed"):
+    with pytest.raises(AttemptFailed, match="the server failed") as caught:
         asyncio.run(retrier(Clock(), RetryPolicy(attempts=3)).answer(backend, chat_request(), log))
+    assert isinstance(caught.value.error, RemoteError)
     assert log.events == ["begin", "server_error"] * 3
 
 

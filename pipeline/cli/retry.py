@@ -1,0 +1,104 @@
+"""`lqtse-cache retry`: ask again what got no answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cache_store import console
+from cache_store.errors import UsageError
+from pipeline.cli.asking import Asking
+from pipeline.cli.options import AsJson, CacheFolder, command_line, grouped, progress
+
+if TYPE_CHECKING:
+    from pipeline.retry import RetryReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("retry")(command)
+
+
+@grouped
+def command(
+    cache: CacheFolder,
+    asking: Asking,
+    refused: Annotated[
+        bool,
+        typer.Option(
+            "--refused", help="Also where the answer was a refusal, cut, filtered or garbage."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask again what got no answer, and nothing else.
+
+    Give it the options of the `generate` that failed. Captions of the new answers are added to what
+    the cache has; nothing that was published changes. Killed at any moment, the same command goes
+    on, and no answer is paid twice. With --refused the first answers stay in the ledger; it helps
+    where the model does not always say the same to the same request.
+
+    \b
+    Examples:
+      lqtse-cache retry my-cache --backend openai --model gpt-4o-mini
+      lqtse-cache retry my-cache --backend openai --model Qwen/Qwen3-8B \\
+          --base-url http://127.0.0.1:8000/v1 --refused
+    """
+    from pipeline.retry import retry
+
+    bank = asking.bank()
+    chosen = asking.open()
+    model = chosen.backend
+    report = retry(
+        cache,
+        asking.plan(bank, model.model, model.style),
+        model,
+        refused=refused,
+        limits=asking.limits(chosen),
+        source=chosen.source,
+        progress=progress("retry", "requests"),
+    )
+    if report.outcome == "stopped":
+        console.note(
+            f"stopped: {report.answered:,} of {report.failures:,} requests have an answer now"
+        )
+        raise KeyboardInterrupt
+    if report.outcome == "nothing to do":
+        console.note(f"nothing to do: {_nothing(report)}")
+    if report.outcome == "budget spent":
+        raise UsageError(
+            f"--max-usd is spent with {report.answered:,} of {report.failures:,} requests answered",
+            where=cache,
+            hint="What is kept can be used; a larger --max-usd goes on from here",
+        )
+    console.summarise(
+        _facts(report),
+        as_json=as_json,
+        next_command=command_line("status", cache),
+        title=f"retried {cache}",
+    )
+
+
+def _nothing(report: RetryReport) -> str:
+    if report.left:
+        return "every request has an answer; --refused asks again where it was not what was asked"
+    return "nothing failed in this plan"
+
+
+def _facts(report: RetryReport) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "failures": report.failures,
+        "answered now": report.answered,
+        "captions kept": report.kept,
+        "refused": report.rejected,
+        "still failed": report.left,
+        "attempts failed": report.traffic.retries,
+        "tokens read": report.traffic.prompt_tokens,
+        "tokens written": report.traffic.completion_tokens,
+    }
+    if report.priced:
+        facts["cost in USD"] = round(report.traffic.usd, 6)
+    facts["seconds"] = round(report.seconds, 1)
+    facts["captions of this plan"] = report.plan_total
+    return facts

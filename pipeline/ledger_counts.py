@@ -1,0 +1,131 @@
+"""Count what a ledger holds, plan by plan, without touching it.
+
+Reads beside a process that writes, and takes no lease. A file of format 1 is counted as it is; its
+rows name no plan.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from pipeline.failures import Place, published_places
+from pipeline.ledger_format import FILE_NAME, LOST, OPEN, told, version_of
+from pipeline.standing import Standing
+
+_WAL = 2  # the 19th byte of a file that is read with the help of a -wal file
+
+
+@dataclass
+class Counts:
+    """What one plan has in the ledger.
+
+    Attributes:
+        answers: Answers paid for, later takes included.
+        prompt_tokens: Tokens read, by these answers.
+        completion_tokens: Tokens written, by these answers.
+        usd: What they cost, and the most that failed and lost attempts can have cost; None if no
+            price was ever known.
+        attempts_failed: Attempts that brought nothing, lost ones left out.
+        lost: Attempts in flight when a process died.
+        open: Attempts marked as in flight.
+        given_up: Requests that got no answer, with the reason.
+    """
+
+    answers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    attempts_failed: int = 0
+    lost: int = 0
+    open: int = 0
+    given_up: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Counts) -> None:
+        """Count another's in."""
+        for name in ("answers", "prompt_tokens", "completion_tokens", "attempts_failed", "lost"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.open += other.open
+        if other.usd is not None:
+            self.usd = (self.usd or 0.0) + other.usd
+        self.given_up |= other.given_up
+
+
+class LedgerReader:
+    """A ledger to read; use `read_ledger`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, version: int) -> None:
+        self._path = path
+        self._connection = connection
+        self._version = version
+
+    def counts(self) -> dict[str, Counts]:
+        """What each plan has, by key; "" for rows of a format that did not note it."""
+        if self._version == 0:
+            return {}
+        found: dict[str, Counts] = {}
+        plan = "plan" if self._version > 1 else "''"
+        with told(self._path):
+            for key, answers, read, written, usd in self._connection.execute(
+                f"SELECT {plan} AS p, count(*), sum(prompt_tokens), sum(completion_tokens), "
+                "sum(usd) FROM answers GROUP BY p"
+            ):
+                found[key] = Counts(answers, read, written, usd)
+            for key, failed, lost, opened, usd in self._connection.execute(
+                f"SELECT {plan} AS p, sum(outcome NOT IN ('answered', ?1, ?2)), "
+                "sum(outcome = ?1), sum(outcome = ?2), sum(worst_usd * (outcome != ?2)) "
+                "FROM attempts GROUP BY p",
+                (LOST, OPEN),
+            ):
+                one = found.setdefault(key, Counts())
+                one.attempts_failed, one.lost, one.open = failed, lost, opened
+                if usd:
+                    one.usd = (one.usd or 0.0) + usd
+            if self._version > 1:
+                query = "SELECT plan, request_id, reason FROM given_up"
+                for key, request_id, reason in self._connection.execute(query):
+                    found.setdefault(key, Counts()).given_up[request_id] = reason
+        return found
+
+    def places(self, plan: str, standing: Standing) -> Sequence[Place]:
+        """Where a plan has failed, as far as it is published."""
+        if self._version < 2:
+            return ()
+        return published_places(self._connection, self._path, plan, standing)
+
+
+@contextmanager
+def read_ledger(folder: Path) -> Iterator[LedgerReader | None]:
+    """Open the ledger of the cache in `folder` to read; None if there is none.
+
+    Raises:
+        DamagedError: If the file is not a ledger.
+        StorageError: If it cannot be read.
+        VersionMismatchError: If a newer version wrote it.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        yield None
+        return
+    with told(path):
+        connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{_mode(path)}", uri=True)
+    try:
+        with told(path):
+            # One moment for all that is read, whatever is written meanwhile.
+            connection.execute("BEGIN")
+            version = version_of(connection, path)
+        yield LedgerReader(path, connection, version)
+    finally:
+        connection.close()
+
+
+def _mode(path: Path) -> str:
+    """Without a -wal file nobody has it open, and a plain reader would leave one behind."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    wal = len(head) == 20 and head[19] == _WAL
+    return "immutable=1" if wal and not path.with_name(path.name + "-wal").exists() else "mode=ro"

@@ -1,0 +1,78 @@
+"""One request's attempts, as the ledger and the budget see them.
+
+Each is marked in the ledger before it is sent, so what was in flight at a death is known. Once the
+owner is ending, no further one begins: the task that would send it is cancelled from within.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from pipeline.ledger import Ledger
+from pipeline.llm.base import AttemptFailed
+from pipeline.llm.prices import Budget
+from pipeline.llm.retry import AttemptLog
+from pipeline.llm.source import Traffic
+from prompts.request import Request
+
+
+class Owner(Protocol):
+    """Who sends requests: the dispatcher."""
+
+    ledger: Ledger
+    budget: Budget
+    traffic: Traffic
+
+    @property
+    def ending(self) -> bool: ...
+
+
+class Attempts(AttemptLog):
+    """The attempts of one request; the first was marked in the ledger when it was launched.
+
+    Args:
+        owner: Who sends them.
+        request: What is asked.
+        first: The ledger's number of the first attempt.
+        reserved: The most that one attempt can cost, set aside in the budget.
+
+    Attributes:
+        current: The ledger's number of the current attempt.
+        marked: Whether the ledger has the current attempt as in flight.
+        sent: Whether it was sent; before that, it waits for its turn.
+    """
+
+    def __init__(self, owner: Owner, request: Request, first: int, reserved: float) -> None:
+        self._owner = owner
+        self._request = request
+        self.reserved = reserved
+        self.current = first
+        self.marked, self.sent = True, False
+
+    def begin(self) -> None:
+        """Mark the next attempt, right before it is sent."""
+        self._leave_if_ending()
+        if not self.marked:
+            (self.current,) = self._owner.ledger.begin([(self._request.id, self.reserved)])
+        self.marked = self.sent = True
+
+    def fail(self, failure: AttemptFailed) -> None:
+        """Mark the current attempt as failed, and count what it may have cost."""
+        usd = self.reserved if failure.may_cost else 0.0
+        self._owner.ledger.fail(self.current, failure.outcome, usd)
+        self._owner.budget.settle(0.0, usd)
+        self._owner.traffic.usd += usd
+        self._owner.traffic.retries += 1
+        self.marked = self.sent = False
+        self._leave_if_ending()
+
+    def close(self, *, free: bool) -> None:
+        """End without an answer; what was sent may still be paid for, unless it is `free`."""
+        if self.marked and (free or not self.sent):
+            self._owner.ledger.fail(self.current, "cancelled")
+            self.marked = False
+
+    def _leave_if_ending(self) -> None:
+        if self._owner.ending:
+            raise asyncio.CancelledError

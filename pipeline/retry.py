@@ -1,0 +1,222 @@
+"""Ask again what a plan got no answer to, and nothing else.
+
+The ledger knows the places (`failures`); the plan, made again from the same settings, gives their
+requests; ids must agree, or nothing is sent. New answers stand in the ledger beside the old ones,
+and their captions are judged in plan order after all that is kept already. What was published
+stays. A round ends with one step in the provenance; killed at any moment, the same command goes on,
+and what was answered in between is not asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cache_store.errors import DamagedError, EmptyInputError, LqtseError
+from pipeline.failures import Place, is_unanswered
+from pipeline.generate import Limits, asking, counts_of
+from pipeline.harvest import Gleaning
+from pipeline.ledger import FILE_NAME, Ledger, open_ledger
+from pipeline.llm.prices import Budget
+from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource, Traffic
+from pipeline.panel import Progress as Counts
+from pipeline.progress import Progress, Tick, quiet
+from pipeline.standing import other_plan, plan_key, plans_of
+from pipeline.stopping import stopping
+
+if TYPE_CHECKING:
+    from cache_store.writer import CacheWriter
+    from pipeline.llm.base import Model
+    from pipeline.llm.retry import Retrier
+    from prompts.plan import Plan
+    from prompts.request import Request
+
+Outcome = Literal["done", "nothing to do", "stopped", "budget spent"]
+
+
+@dataclass(frozen=True)
+class RetryReport:
+    """What a retry did.
+
+    Attributes:
+        outcome: How it ended; anything else raises.
+        failures: Requests that it set out to ask again.
+        answered: Those that have an answer now.
+        kept: Captions kept of these answers.
+        rejected: Captions refused of them, by reason.
+        left: What still counts as failed in this plan, by reason.
+        plan_total: Captions that this plan has in the cache.
+        traffic: Requests, tokens and cost.
+        priced: Whether the cost is known.
+        seconds: How long it took.
+    """
+
+    outcome: Outcome
+    failures: int
+    answered: int
+    kept: int
+    rejected: dict[str, int]
+    left: dict[str, int]
+    plan_total: int
+    traffic: Traffic
+    priced: bool
+    seconds: float
+
+
+def retry(
+    cache: str | Path,
+    plan: Plan,
+    backend: Model,
+    *,
+    refused: bool = False,
+    limits: Limits | None = None,
+    retrier: Retrier | None = None,
+    source: OpenSource | None = None,
+    progress: Progress = quiet,
+) -> RetryReport:
+    """Ask again where `plan` failed.
+
+    Args:
+        cache: The cache's folder.
+        plan: The plan, with the settings that the cache was generated with.
+        backend: Who answers, a `Backend` unless `source` is given; closed at the end.
+        refused: Ask again, too, where the answer was refused, cut or garbage.
+        limits: How much may be asked for.
+        retrier: How failed attempts are made again.
+        source: Who brings the answers; None asks `backend` request by request.
+        progress: How to show it.
+
+    Raises:
+        ChangedPlanError: If the cache has no such plan.
+        EmptyInputError: If the cache has no plan at all, or no ledger.
+        DamagedError: If the ledger names other requests than the plan makes.
+        RemoteError: If nothing could be answered, or for what would meet every request.
+        LeaseHeldError: If another process writes to the cache.
+    """
+    from cache_store.writer import open_writer
+
+    limits = limits or Limits()
+    source = source or asking(backend, retrier, limits.concurrency)
+    with open_writer(cache, create=False) as writer:
+        _check(writer, plan, cache)
+        with open_ledger(writer.path, plan_key(plan)) as ledger:
+            run = _Retry(writer, ledger, plan, backend, refused, limits, source)
+            try:
+                return asyncio.run(run.go(progress))
+            except asyncio.CancelledError:  # the second Ctrl-C
+                raise KeyboardInterrupt from None
+
+
+def _check(writer: CacheWriter, plan: Plan, cache: str | Path) -> None:
+    plans = plans_of(writer.manifest)
+    if not plans or not (writer.path / FILE_NAME).exists():
+        raise EmptyInputError(
+            "there is nothing to ask again",
+            where=cache,
+            found="no ledger" if plans else "no captions of a language model",
+            hint=f"Run `lqtse-cache generate {cache} -n 300`",
+        )
+    if plan_key(plan) not in plans:
+        hint = f"Give retry the options of generate; `lqtse-cache status {cache}` shows the plans"
+        raise other_plan(plan, plans, cache, hint)
+
+
+class _Retry:
+    """One run of `retry`."""
+
+    def __init__(
+        self,
+        writer: CacheWriter,
+        ledger: Ledger,
+        plan: Plan,
+        backend: Model,
+        refused: bool,
+        limits: Limits,
+        source: OpenSource,
+    ) -> None:
+        self._ledger = ledger
+        self._plan = plan
+        self._backend = backend
+        self._harvest = Gleaning(
+            writer, ledger, plan, backend.describe, shard_rows=limits.shard_rows
+        )
+        failed = ledger.failures.published(self._harvest.standing)
+        self._places = [one for one in failed if refused or is_unanswered(one.reason)]
+        self._source: AnswerSource = source(
+            Job(
+                self._request,
+                ledger.asking_again({one.request_id: one.take for one in self._places}),
+                Budget(limits.price, limits.max_usd, ledger.totals().usd),
+                plan_key(plan),
+                len(self._places),
+            )
+        )
+        self._counts = Counts(traffic=self._source.traffic, priced=limits.price is not None)
+        self._answered = 0
+
+    async def go(self, progress: Progress) -> RetryReport:
+        """Run to the end."""
+        self._counts.begin()
+        try:
+            if not self._places:
+                return self._report("nothing to do")
+            with stopping(self._source.stop), progress(len(self._places)) as tick:
+                await self._gather(tick)
+        finally:
+            await self._backend.aclose()
+        if self._source.end == "budget":
+            return self._report("budget spent")
+        return self._report("stopped" if self._source.end == "stopped" else "done")
+
+    async def _gather(self, tick: Tick) -> None:
+        try:
+            async with aclosing(self._source.stream(0, lambda: len(self._places))) as results:
+                async for result in results:
+                    self._harvest.glean(result)
+                    self._answered += isinstance(result, Answered)
+                    tick(1)
+                    if self._harvest.full:
+                        self._publish()
+        except LqtseError:
+            self._publish()
+            raise
+        self._publish()
+
+    def _request(self, place: int) -> Request:
+        known = self._places[place]
+        request = self._plan.request(known.position)
+        if request.id != known.request_id:
+            raise DamagedError(
+                "the ledger names another request than the plan makes",
+                where=self._ledger.path,
+                expected=f"{request.id} at position {known.position}",
+                found=known.request_id,
+                hint="Nothing was sent: use the version of lqtse that generated the cache",
+            )
+        return request
+
+    def _publish(self) -> None:
+        self._harvest.publish(counts_of(self._counts))
+
+    def _report(self, outcome: Outcome) -> RetryReport:
+        return RetryReport(
+            outcome=outcome,
+            failures=len(self._places),
+            answered=self._answered,
+            kept=self._harvest.kept,
+            rejected=dict(self._harvest.rejected.most_common()),
+            left=_by_reason(self._ledger.failures.published(self._harvest.standing)),
+            plan_total=self._harvest.standing.kept,
+            traffic=self._source.traffic,
+            priced=self._counts.priced,
+            seconds=self._counts.seconds,
+        )
+
+
+def _by_reason(places: Sequence[Place]) -> dict[str, int]:
+    return dict(Counter(place.reason for place in places).most_common())

@@ -1,0 +1,154 @@
+"""What was paid, what failed and what is pending, plan by plan; reads only, beside any writer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.failures import NO_ANSWER, is_unanswered
+from pipeline.ledger_counts import Counts, LedgerReader, read_ledger
+from pipeline.standing import STEP, plans_of, standing_of
+
+
+@dataclass(frozen=True)
+class PlanStatus:
+    """How one plan stands.
+
+    Attributes:
+        plan: Its key; "" for answers whose plan was not noted.
+        model: The model asked.
+        seed: The plan's seed, None while nothing of it is published.
+        template: The prompt's template.
+        captions: Captions kept.
+        wanted: Captions that the last run of `generate` was asked for, None if not known.
+        next_request: Position of the first request that is not used up.
+        paid: Answers in the ledger.
+        replayed: Answers that the last run took from the ledger.
+        failed: Requests without an answer, by reason.
+        unusable: Answers that are not what was asked (refusals, cut, filtered, garbage), by reason.
+        attempts_failed: Attempts that failed, whether the request was answered later or not.
+        in_flight: Attempts under way, if a process is at work.
+        lost: Attempts that were in flight when a process died.
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens written.
+        usd: What it cost at most, None if no price is known.
+    """
+
+    plan: str
+    model: str = ""
+    seed: int | None = None
+    template: str = ""
+    captions: int = 0
+    wanted: int | None = None
+    next_request: int = 0
+    paid: int = 0
+    replayed: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    unusable: Mapping[str, int] = field(default_factory=dict)
+    attempts_failed: int = 0
+    in_flight: int = 0
+    lost: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a cache stands.
+
+    Attributes:
+        plans: Each plan, the oldest first.
+        ledger: Whether there is a ledger.
+        writer: Who writes to the cache now ("process 123 on host"), "" for nobody.
+    """
+
+    plans: tuple[PlanStatus, ...]
+    ledger: bool
+    writer: str
+
+
+def status(cache: str | Path) -> Status:
+    """Say how each plan of a cache stands.
+
+    Raises:
+        DataError: If there is no such cache, or its manifest or ledger is damaged.
+        UsageError: If the folder holds something else.
+    """
+    from cache_store.layout import check_folder
+    from cache_store.lease import live_holder
+    from cache_store.manifest import newest_manifest
+
+    folder = Path(cache)
+    check_folder(folder, create=False)
+    holder = live_holder(folder)
+    # The manifest first: what it names is in the ledger, whatever is written between.
+    steps = plans_of(manifest := newest_manifest(folder))
+    asked = {
+        step["plan"]: step
+        for step in (manifest.provenance if manifest is not None else ())
+        if step.get("step") == STEP
+    }
+    with read_ledger(folder) as ledger:
+        counts = ledger.counts() if ledger is not None else {}
+        if "" in counts and len(steps) == 1:  # a ledger of before plans were noted
+            counts.setdefault(next(iter(steps)), Counts()).add(counts.pop(""))
+        plans = []
+        for key in dict.fromkeys((*steps, *counts)):
+            step: dict[str, Any] = {**steps.get(key, {})}
+            step["wanted"] = asked.get(key, {}).get("wanted")
+            one = counts.get(key, Counts())
+            failed, unusable = _failures(ledger, key, manifest, one)
+            plans.append(_plan(key, step, one, failed, unusable, alive=holder is not None))
+    writer = f"process {holder.pid} on {holder.host}" if holder is not None else ""
+    return Status(tuple(plans), ledger is not None, writer)
+
+
+def _failures(
+    ledger: LedgerReader | None, key: str, manifest: Any, counts: Counts
+) -> tuple[Counter[str], Counter[str]]:
+    failed: Counter[str] = Counter()
+    unusable: Counter[str] = Counter()
+    waiting = dict(counts.given_up)
+    for place in ledger.places(key, standing_of(manifest, key)) if ledger is not None else ():
+        if is_unanswered(place.reason):
+            # Its last attempt may have failed for another reason than the first time.
+            now = waiting.pop(place.request_id, None)
+            failed[f"{NO_ANSWER}: {now}" if now else place.reason] += 1
+        else:
+            unusable[place.reason] += 1
+    failed.update(f"{NO_ANSWER}: {reason}" for reason in waiting.values())
+    return failed, unusable
+
+
+def _plan(
+    key: str,
+    step: Mapping[str, Any],
+    counts: Counts,
+    failed: Counter[str],
+    unusable: Counter[str],
+    *,
+    alive: bool,
+) -> PlanStatus:
+    return PlanStatus(
+        plan=key,
+        model=step.get("model", ""),
+        seed=step.get("seed"),
+        template=step.get("config", {}).get("template", ""),
+        captions=step.get("kept", 0),
+        wanted=step.get("wanted"),
+        next_request=step.get("next_request", 0),
+        paid=counts.answers,
+        replayed=step.get("replayed", 0),
+        failed=dict(failed.most_common()),
+        unusable=dict(unusable.most_common()),
+        attempts_failed=counts.attempts_failed,
+        in_flight=counts.open if alive else 0,
+        lost=counts.lost + (0 if alive else counts.open),
+        prompt_tokens=counts.prompt_tokens,
+        completion_tokens=counts.completion_tokens,
+        usd=None if counts.usd is None else round(counts.usd, 6),
+    )
