@@ -1,4 +1,4 @@
-"""Find what a run committed before it died, so that its rerun need not do it again."""
+"""What the files themselves tell: which a run committed before it died, and of which space."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def find_unlisted(
         if content_name(digest, path.suffix) == path.name:
             found[source] = FileEntry(name, digest, path.stat().st_size, footer.rows, source)
     return found
+
+
+def space_of(folder: Path, entry: FileEntry) -> tuple[SpaceRecord, str]:
+    """Return the space and the dtype of a data file, as its footer has them.
+
+    Raises:
+        DataError: If it holds no embeddings, or cannot be read.
+    """
+    footer = read_footer(folder / entry.path)
+    dim, dtype = schema.embedding_type(footer.schema)
+    name = footer.metadata.get("lqtse.space", "")
+    return SpaceRecord(name, footer.metadata.get("lqtse.fingerprint", ""), dim), dtype

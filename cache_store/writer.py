@@ -41,7 +41,7 @@ from cache_store.manifest import (
     manifest_path,
     newest_manifest,
 )
-from cache_store.resume import find_unlisted
+from cache_store.resume import find_unlisted, space_of
 from cache_store.shards import read_table, write_table
 
 
@@ -147,7 +147,7 @@ class CacheWriter:
             step: What was done, appended to the provenance (step, model, counts, seed ...); the
                 date is added. Values must be JSON: no NaN or infinity.
             changes: New values for fields of `Manifest`, each the whole of it: to add files, give
-                `data=(*writer.current.data, *new)`. `space` and `dtype` follow from `write_data`.
+                `data=(*writer.current.data, *new)`. `space` and `dtype` follow from the files.
 
         Returns:
             The manifest that is now the newest.
@@ -155,6 +155,7 @@ class CacheWriter:
         Raises:
             LeaseHeldError: If somebody else published meanwhile; nothing was changed.
             DamagedError: If a file that it names is missing or cut; nothing was changed.
+            SpaceMismatchError: If its data are of different spaces; nothing was changed.
             StorageError: If it cannot be written. If that happens to the card, the manifest is
                 published all the same, and the next writer mends the card.
         """
@@ -170,6 +171,9 @@ class CacheWriter:
             spelled = json.dumps(changes["config"], sort_keys=True)
             changes.setdefault("config_hash", hashlib.sha256(spelled.encode()).hexdigest())
         draft = replace(previous, **changes)
+        for entry in draft.files():
+            check_file(self.path, entry)
+        self._adopt(draft.data)
         draft = replace(
             draft,
             number=previous.number + 1,
@@ -178,8 +182,6 @@ class CacheWriter:
             space=self._space if draft.data else None,
             dtype=self._dtype if draft.data else None,
         ).sealed()
-        for entry in draft.files():
-            check_file(self.path, entry)
         self._lease.check()
         path = manifest_path(self.path, draft.number)
         try:
@@ -203,6 +205,15 @@ class CacheWriter:
         if not path.is_file() or path.read_bytes() != card:
             with storage_errors(path):
                 replace_file(path, card, self._layer)
+
+    def _adopt(self, data: tuple[FileEntry, ...]) -> None:
+        """Take the space over from files that another run committed (`unlisted_data`)."""
+        listed = {entry.path for entry in self.current.data}
+        for entry in data:
+            if entry.path not in listed:
+                space, dtype = space_of(self.path, entry)
+                self._check_space(space, space.dim, dtype)
+                self._space, self._dtype = space, dtype
 
     def _check_space(self, space: SpaceRecord, dim: int, dtype: str) -> None:
         if space.dim != dim:

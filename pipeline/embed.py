@@ -138,8 +138,6 @@ def embed_cache(
             with progress(sum(entry.rows for entry in todo)) as tick:
                 run = _compute(writer, model, stage, todo, staff, tick)
             seconds = time.monotonic() - begin
-            if found and not todo and manifest.space is None:
-                _commit_again(writer, model, next(iter(found.values())))
         new = [found.get(entry.sha256) or run.files[entry.sha256] for entry in missing]
         report = EmbedReport(
             embedded=sum(entry.rows for entry in todo),
@@ -196,13 +194,6 @@ def _compute(
         done.cut += result.cut
         done.cut_example = done.cut_example or result.cut_example
     return done
-
-
-def _commit_again(writer: CacheWriter, model: Space, entry: FileEntry) -> None:
-    """Commit a shard of a stopped run once more, which tells the writer what space it is of."""
-    from cache_store.shards import read_table
-
-    writer.write_data(read_table(writer.path / entry.path), model.record, source=entry.source)
 
 
 def _choose_dtype(wanted: str | None, held: str | None) -> str:

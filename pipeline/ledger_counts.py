@@ -33,6 +33,7 @@ class Counts:
         attempts_failed: Attempts that brought nothing, lost ones left out.
         lost: Attempts in flight when a process died.
         open: Attempts marked as in flight.
+        open_usd: The most that these can cost.
         given_up: Requests that got no answer, with the reason.
     """
 
@@ -43,13 +44,14 @@ class Counts:
     attempts_failed: int = 0
     lost: int = 0
     open: int = 0
+    open_usd: float = 0.0
     given_up: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Counts) -> None:
         """Count another's in."""
         for name in ("answers", "prompt_tokens", "completion_tokens", "attempts_failed", "lost"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.open += other.open
+        self.open, self.open_usd = self.open + other.open, self.open_usd + other.open_usd
         if other.usd is not None:
             self.usd = (self.usd or 0.0) + other.usd
         self.given_up |= other.given_up
@@ -75,14 +77,16 @@ class LedgerReader:
                 "sum(usd) FROM answers GROUP BY p"
             ):
                 found[key] = Counts(answers, read, written, usd)
-            for key, failed, lost, opened, usd in self._connection.execute(
+            for key, failed, lost, opened, usd, open_usd in self._connection.execute(
                 f"SELECT {plan} AS p, sum(outcome NOT IN ('answered', ?1, ?2)), "
-                "sum(outcome = ?1), sum(outcome = ?2), sum(worst_usd * (outcome != ?2)) "
+                "sum(outcome = ?1), sum(outcome = ?2), sum(worst_usd * (outcome != ?2)), "
+                "sum(worst_usd * (outcome = ?2)) "
                 "FROM attempts GROUP BY p",
                 (LOST, OPEN),
             ):
                 one = found.setdefault(key, Counts())
                 one.attempts_failed, one.lost, one.open = failed, lost, opened
+                one.open_usd = open_usd
                 if usd:
                     one.usd = (one.usd or 0.0) + usd
             if self._version > 1:

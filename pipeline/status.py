@@ -28,6 +28,7 @@ class PlanStatus:
         paid: Answers in the ledger.
         replayed: Answers that the last run took from the ledger.
         failed: Requests without an answer, by reason.
+        failed_ahead: Those beyond where the plan stands; they are listed when it gets there.
         unusable: Answers that are not what was asked (refusals, cut, filtered, garbage), by reason.
         attempts_failed: Attempts that failed, whether the request was answered later or not.
         in_flight: Attempts under way, if a process is at work.
@@ -47,6 +48,7 @@ class PlanStatus:
     paid: int = 0
     replayed: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+    failed_ahead: int = 0
     unusable: Mapping[str, int] = field(default_factory=dict)
     attempts_failed: int = 0
     in_flight: int = 0
@@ -101,15 +103,15 @@ def status(cache: str | Path) -> Status:
             step: dict[str, Any] = {**steps.get(key, {})}
             step["wanted"] = asked.get(key, {}).get("wanted")
             one = counts.get(key, Counts())
-            failed, unusable = _failures(ledger, key, manifest, one)
-            plans.append(_plan(key, step, one, failed, unusable, alive=holder is not None))
+            failures = _failures(ledger, key, manifest, one)
+            plans.append(_plan(key, step, one, failures, alive=holder is not None))
     writer = f"process {holder.pid} on {holder.host}" if holder is not None else ""
     return Status(tuple(plans), ledger is not None, writer)
 
 
 def _failures(
     ledger: LedgerReader | None, key: str, manifest: Any, counts: Counts
-) -> tuple[Counter[str], Counter[str]]:
+) -> tuple[Counter[str], Counter[str], int]:
     failed: Counter[str] = Counter()
     unusable: Counter[str] = Counter()
     waiting = dict(counts.given_up)
@@ -120,19 +122,21 @@ def _failures(
             failed[f"{NO_ANSWER}: {now}" if now else place.reason] += 1
         else:
             unusable[place.reason] += 1
-    failed.update(f"{NO_ANSWER}: {reason}" for reason in waiting.values())
-    return failed, unusable
+    return failed, unusable, len(waiting)
 
 
 def _plan(
     key: str,
     step: Mapping[str, Any],
     counts: Counts,
-    failed: Counter[str],
-    unusable: Counter[str],
+    failures: tuple[Counter[str], Counter[str], int],
     *,
     alive: bool,
 ) -> PlanStatus:
+    failed, unusable, ahead = failures
+    usd = counts.usd
+    if counts.open_usd and not alive:  # what was in flight at a death counts as spent
+        usd = (usd or 0.0) + counts.open_usd
     return PlanStatus(
         plan=key,
         model=step.get("model", ""),
@@ -144,11 +148,12 @@ def _plan(
         paid=counts.answers,
         replayed=step.get("replayed", 0),
         failed=dict(failed.most_common()),
+        failed_ahead=ahead,
         unusable=dict(unusable.most_common()),
         attempts_failed=counts.attempts_failed,
         in_flight=counts.open if alive else 0,
         lost=counts.lost + (0 if alive else counts.open),
         prompt_tokens=counts.prompt_tokens,
         completion_tokens=counts.completion_tokens,
-        usd=None if counts.usd is None else round(counts.usd, 6),
+        usd=None if usd is None else round(usd, 6),
     )

@@ -66,6 +66,7 @@ def _facts(one: PlanStatus) -> dict[str, object]:
         "answers paid": one.paid,
         "replayed in the last run": one.replayed,
         "failed": one.failed,
+        "failed further on": one.failed_ahead or None,
         "unusable answers": one.unusable,
         "attempts failed": one.attempts_failed,
         "in flight": one.in_flight,

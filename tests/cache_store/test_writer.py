@@ -56,6 +56,29 @@ def test_what_is_published_is_what_was_written(tmp_path: Path) -> None:
     assert stored.column("caption").to_pylist() == data_table(5).column("caption").to_pylist()
 
 
+def test_files_of_a_dead_run_bring_their_space_along(tmp_path: Path) -> None:
+    with open_writer(tmp_path) as writer:
+        entry = writer.write_data(data_table(5), SPACE, "a" * 64)
+    with open_writer(tmp_path) as writer:  # as if the first had been killed before it published
+        found = writer.unlisted_data(SPACE, "float16")
+        manifest = writer.publish(data=found.values())
+    assert (manifest.space, manifest.dtype, manifest.data) == (SPACE, "float16", (entry,))
+    with open_cache(tmp_path) as cache:
+        assert cache.embeddings.shape == (5, DIM)
+
+
+def test_data_of_two_spaces_are_not_published_together(tmp_path: Path) -> None:
+    other = named_space("other", DIM)
+    with open_writer(tmp_path) as writer:
+        first = writer.write_data(data_table(5), SPACE, "a" * 64)
+    with open_writer(tmp_path) as writer:
+        second = writer.write_data(data_table(3), other, "b" * 64)
+    with open_writer(tmp_path) as writer:
+        with pytest.raises(SpaceMismatchError, match="embeddings of another space"):
+            writer.publish(data=(first, second))
+        assert writer.manifest is None
+
+
 def test_a_second_publication_adds_and_keeps(tmp_path: Path) -> None:
     first = add_step(tmp_path, 5)
     second = add_step(tmp_path, 7, first=5)

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cache_store.errors import (
     DamagedError,
     DataError,
     LeaseHeldError,
+    RemoteError,
     StorageError,
     UsageError,
 )
@@ -33,7 +35,7 @@ from pipeline.llm.prices import Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
 from pipeline.panel import Progress
-from prompts.plan import Plan
+from prompts.plan import Plan, Sampling
 from prompts.request import Request
 from tests.pipeline.llm.requests import small_plan
 
@@ -146,6 +148,64 @@ def test_growing_gives_the_same_rows_and_asks_for_nothing_again(
     assert set(backend.actor.calls.values()) == {1}
 
 
+def test_growing_after_failures_pays_for_nothing_again(tmp_path: Path) -> None:
+    def some_fail(call: Call) -> str:
+        return "server_error" if call.request.index % 5 == 1 else "good"
+
+    class Paid(ScriptedBackend):
+        offline = False  # so that what is in flight at the end of a run is kept
+
+    at_once, backend = tmp_path / "once", Paid(some_fail)
+    run(at_once, 120, backend)
+    grown = Paid(some_fail)
+    for n in (30, 60, 120):
+        run(tmp_path / "grown", n, grown)
+        grown = _Counting(grown)
+    assert rows(tmp_path / "grown") == rows(at_once)
+    assert rows(tmp_path / "grown", "rejects") == rows(at_once, "rejects")
+    spent = {
+        id_: 3 if some_fail(Call(0, 0, request)) != "good" else 1
+        for id_, request in requests_by_id(200).items()
+    }
+    assert all(count <= spent[one] for one, count in grown.actor.calls.items()), (
+        "an answer is asked for once, a failure by its three attempts"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "another"},
+        {"sampling": Sampling(temperature=0.1)},
+        {"sampling": Sampling(top_p=0.5)},
+        {"sampling": Sampling(max_tokens=50)},
+    ],
+    ids=["model", "temperature", "top_p", "max_tokens"],
+)
+def test_a_changed_setting_is_asked_anew(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run(tmp_path, 20)
+    before, backend = ScriptedBackend(), ScriptedBackend()
+    other = replace(PLAN, **changes)
+    report = run(tmp_path, 20, backend, plan=other, append=True)
+    assert report.progress.traffic.replayed == 0
+    assert not {PLAN.request(index).id for index in range(50)} & set(backend.actor.calls)
+    assert not run(tmp_path, 20, before).kept
+
+
+def requests_by_id(count: int) -> dict[str, Request]:
+    return {PLAN.request(index).id: PLAN.request(index) for index in range(count)}
+
+
+class _Counting(ScriptedBackend):
+    """A paid backend that counts on from an earlier one."""
+
+    offline = False
+
+    def __init__(self, other: ScriptedBackend) -> None:
+        super().__init__()
+        self.actor = other.actor
+
+
 class _Same(ScriptedBackend):
     """The backend of an earlier run: it counts on."""
 
@@ -251,6 +311,18 @@ def test_an_error_keeps_what_came_before_it(tmp_path: Path) -> None:
     assert captions(tmp_path / "whole")[: len(kept)] == kept
     run(tmp_path, 100)
     assert rows(tmp_path) == rows(tmp_path / "whole")
+
+
+def test_a_server_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
+    def dies(call: Call) -> str:
+        return "good" if call.request.index < 6 else "server_error"
+
+    with pytest.raises(RemoteError, match="16 requests in a row got no answer"):
+        run(tmp_path / "c", 100, ScriptedBackend(dies))
+    assert 10 < len(captions(tmp_path / "c")) < 100
+    run(tmp_path / "c", 100)
+    run(tmp_path / "whole", 100)
+    assert rows(tmp_path / "c") == rows(tmp_path / "whole"), "none of the plan was burnt"
 
 
 def test_failures_that_pass_change_nothing(tmp_path: Path) -> None:

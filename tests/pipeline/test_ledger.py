@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_store.errors import DamagedError, StorageError, VersionMismatchError
-from pipeline import journal
+from pipeline import journal, ledger_format
+from pipeline.failures import Place
 from pipeline.ledger import FILE_NAME, Ledger, open_ledger
 from pipeline.llm.base import Answer
+from pipeline.standing import Standing
 
 
 def answer(text: str = "a dog barks", *, read: int = 10, written: int = 5) -> Answer:
@@ -119,6 +122,127 @@ def test_a_network_file_system_gets_a_rollback_journal(
         (tmp_path / kind).mkdir()
         with open_ledger(tmp_path / kind) as ledger:
             assert ledger._connection.execute("PRAGMA journal_mode").fetchone()[0] == mode
+
+
+# What the first version of lqtse wrote.
+FORMAT_1 = """
+CREATE TABLE answers (
+    request_id TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, model TEXT NOT NULL,
+    usd REAL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, request_id TEXT NOT NULL, outcome TEXT NOT NULL,
+    worst_usd REAL NOT NULL
+);
+CREATE INDEX open_attempts ON attempts (outcome) WHERE outcome = 'open';
+PRAGMA user_version = 1;
+"""
+
+
+def write_format_1(folder: Path, answers: dict[str, Answer]) -> Path:
+    """A ledger as the first version left it: these answers, a failure, a lost attempt."""
+    path = folder / FILE_NAME
+    old = sqlite3.connect(path)
+    old.executescript(FORMAT_1)
+    for key, one in answers.items():
+        parts = (key, one.text, one.finish_reason, "10", "5", one.model)
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+        row = (key, one.text, one.finish_reason, 10, 5, one.model, 0.25, digest)
+        old.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        old.execute("INSERT INTO attempts VALUES (NULL, ?, 'answered', 0)", (key,))
+    old.execute("INSERT INTO attempts VALUES (NULL, 'failed', 'timeout', 0.5)")
+    old.execute("INSERT INTO attempts VALUES (NULL, 'in flight', 'open', 2.0)")
+    old.commit()
+    old.close()
+    return path
+
+
+def test_a_ledger_of_format_1_is_brought_up_with_all_that_it_holds(tmp_path: Path) -> None:
+    answers = {f"{number}": answer(f"a dog barks {number} times") for number in range(50)}
+    write_format_1(tmp_path, answers)
+    for _ in range(2):  # the second time there is nothing to bring up
+        with open_ledger(tmp_path, "p") as ledger:
+            assert ledger.get(list(answers)) == answers
+            totals = ledger.totals()
+            assert (totals.answers, totals.attempts, totals.lost) == (50, 52, 1)
+            assert totals.usd == 50 * 0.25 + 0.5 + 2.0
+    with open_ledger(tmp_path, "p") as ledger:
+        again = ledger.asking_again({"7": 0})
+        keep(again, "7", answer("a second take"))
+        assert ledger.get(["7"])["7"].text == "a second take"
+
+
+def test_bringing_up_a_ledger_is_all_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_format_1(tmp_path, {"a": answer()})
+    with monkeypatch.context() as patch:
+        steps = (*ledger_format._FROM_1[:-1], "CREATE TABLE attempts (x)")
+        patch.setattr(ledger_format, "_FROM_1", steps)
+        with pytest.raises(StorageError), open_ledger(tmp_path):
+            pass
+    old = sqlite3.connect(path)
+    assert old.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert old.execute("SELECT text FROM answers").fetchall() == [("a dog barks",)]
+    old.close()
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.get(["a"]) == {"a": answer()}
+
+
+def test_an_answer_asked_again_stands_beside_the_first(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer("refused"), 0.5)
+        keep(ledger, "b", answer("good"))
+        again = ledger.asking_again({"a": 0, "b": 0})
+        assert again.get(["a", "b"]) == {}, "the judged ones do not count"
+        keep(again, "a", answer("better"), 0.25)
+        assert again.get(["a", "b"]) == {"a": answer("better")}
+        assert ledger.get(["a", "b"]) == {"a": answer("better"), "b": answer("good")}
+        assert ledger.totals().usd == 0.75, "both were paid"
+        texts = ledger._connection.execute("SELECT text FROM answers WHERE request_id = 'a'")
+        assert {row[0] for row in texts} == {"refused", "better"}
+
+
+def test_a_request_is_given_up_until_it_is_answered(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "p") as ledger:
+        keep(ledger, "there", answer())
+        ledger.give_up([("a", "timeout"), ("b", "server_error"), ("there", "timeout")])
+    with open_ledger(tmp_path, "p") as ledger:
+        ids = ["a", "b", "c", "there"]
+        assert ledger.given_up(ids) == {"a": "timeout", "b": "server_error"}
+        assert ledger.asking_again({"a": -1}).given_up(ids) == {}
+        keep(ledger, "a", answer())
+        assert ledger.given_up(ids) == {"b": "server_error"}
+
+
+def test_where_a_plan_failed_holds_as_far_as_it_is_published(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "p") as ledger:
+        keep(ledger, "r3", answer("no"))
+        ledger.failures.note(0, [(3, "r3", "refusal"), (8, "r8", "no_answer: timeout")])
+        assert ledger.failures.published(Standing(request=3)) == []
+        assert ledger.failures.published(Standing(request=9)) == [
+            Place(3, "r3", "refusal", 0),
+            Place(8, "r8", "no_answer: timeout", -1),
+        ]
+    with open_ledger(tmp_path, "another") as ledger:
+        assert ledger.failures.published(Standing(request=9)) == []
+
+
+def test_a_round_of_asking_again_counts_as_far_as_it_is_published(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "p") as ledger:
+        ledger.failures.note(0, [(3, "r3", "refusal"), (8, "r8", "refusal")])
+        ledger.failures.note(1, [(3, "r3", ""), (8, "r8", "")])
+
+        def left(standing: Standing) -> list[int]:
+            return [place.position for place in ledger.failures.published(standing)]
+
+        assert left(Standing(request=9)) == [3, 8], "nothing of the round is published"
+        assert left(Standing(request=9, round=1, retried=4)) == [8]
+        assert left(Standing(request=9, round=1, retried=9)) == []
+        assert left(Standing(request=9, round=2, retried=0)) == []
+        ledger.failures.drop_void(Standing(request=9, round=1, retried=4))
+        assert left(Standing(request=9, round=2, retried=0)) == [8], "what died is forgotten"
 
 
 def _one_line(message: str) -> bool:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cache_store.errors import AuthenticationError
+from cache_store.errors import AuthenticationError, RemoteError
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Answer
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.prices import Budget, Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
-from pipeline.llm.source import Answered
+from pipeline.llm.source import Answered, Result, Unanswered
 from prompts.request import Request
 from tests.pipeline.llm.requests import small_plan
 
@@ -212,3 +212,138 @@ def test_attempts_that_may_have_been_paid_count_against_the_budget(ledger: Ledge
     answered = ledger.totals().usd - worst
     assert budget.spent == pytest.approx(worst + answered)
     assert answered > 0
+
+
+def results(dispatcher: Dispatcher, count: int | None, first: int = 0) -> list[Result]:
+    """Like `take`, with those that got no answer."""
+
+    async def some() -> list[Result]:
+        got: list[Result] = []
+        async with aclosing(dispatcher.stream(first, many)) as stream:
+            async for result in stream:
+                got.append(result)
+                if len(got) == count:
+                    break
+        return got
+
+    return asyncio.run(some())
+
+
+def every_fifth_fails(call: Call) -> str:
+    return "server_error" if call.request.index % 5 == 2 else "good"
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_a_request_that_fails_for_good_is_recorded_and_the_plan_goes_on(
+    ledger: Ledger, concurrency: int
+) -> None:
+    backend = Shuffled(every_fifth_fails, seed=concurrency)
+    dispatcher = Dispatcher(
+        PLAN.request, backend, ledger, retrier=impatient(), concurrency=concurrency
+    )
+    got = results(dispatcher, 20)
+    assert [one.request.index for one in got] == list(range(20))
+    failed = [one for one in got if isinstance(one, Unanswered)]
+    assert [one.request.index for one in failed] == [2, 7, 12, 17]
+    assert {one.reason for one in failed} == {"server_error"}
+    assert ledger.given_up([one.request.id for one in got]) == {
+        one.request.id: "server_error" for one in failed
+    }
+    assert all(backend.actor.calls[one.request.id] == 3 for one in failed), "its attempts"
+
+
+def test_what_was_given_up_is_not_asked_again(ledger: Ledger) -> None:
+    dispatcher = Dispatcher(PLAN.request, Shuffled(every_fifth_fails), ledger, retrier=impatient())
+    before = results(dispatcher, 10)
+    backend = Shuffled()
+    again = results(Dispatcher(PLAN.request, backend, ledger), 10)
+    assert [type(one) for one in again] == [type(one) for one in before]
+    assert all(one.replayed for one in again)
+    assert not {one.request.id for one in before} & set(backend.actor.calls)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_server_that_dies_ends_it_and_its_failures_are_asked_again_later(
+    ledger: Ledger, concurrency: int
+) -> None:
+    def dies(call: Call) -> str:
+        return "good" if call.request.index < 5 else "server_error"
+
+    backend = Shuffled(dies)
+    dispatcher = Dispatcher(
+        PLAN.request, backend, ledger, retrier=impatient(), concurrency=concurrency
+    )
+    got: list[Result] = []
+
+    async def all_of_them() -> None:
+        async with aclosing(dispatcher.stream(0, many)) as stream:
+            async for result in stream:
+                got.append(result)
+
+    with pytest.raises(RemoteError, match="requests in a row got no answer: the server failed"):
+        asyncio.run(all_of_them())
+    assert [one.request.index for one in got] == list(range(5)), "none is handed on as failed"
+    streak = max(10, 2 * concurrency)
+    assert len(backend.actor.calls) <= 5 + streak + concurrency, "the plan was not burnt"
+    later = [PLAN.request(index).id for index in range(100)]
+    assert ledger.given_up(later) == {}
+    assert len(results(Dispatcher(PLAN.request, Shuffled(), ledger), 50)) == 50
+
+
+def test_one_moment_in_which_all_in_flight_fail_does_not_end_it(ledger: Ledger) -> None:
+    def hiccup(call: Call) -> str:
+        return "server_error" if 8 <= call.request.index < 16 else "good"
+
+    dispatcher = Dispatcher(
+        PLAN.request, Shuffled(hiccup), ledger, retrier=impatient(), concurrency=8
+    )
+    got = results(dispatcher, 30)
+    assert [one.request.index for one in got if isinstance(one, Unanswered)] == list(range(8, 16))
+
+
+def test_a_plan_with_an_end_ends_there(ledger: Ledger) -> None:
+    def last_fails(call: Call) -> str:
+        return "server_error" if call.request.index == 6 else "good"
+
+    dispatcher = Dispatcher(
+        PLAN.request, Shuffled(last_fails), ledger, retrier=impatient(), length=7
+    )
+    got = results(dispatcher, None)
+    assert [one.request.index for one in got] == list(range(7))
+    assert isinstance(got[-1], Unanswered)
+
+
+def test_a_plan_of_which_nothing_was_answered_ends_with_the_reason(ledger: Ledger) -> None:
+    dispatcher = Dispatcher(
+        PLAN.request, Shuffled(["server_error"]), ledger, retrier=impatient(), length=3
+    )
+    with pytest.raises(RemoteError, match="3 requests in a row got no answer"):
+        results(dispatcher, None)
+    assert ledger.given_up([PLAN.request(index).id for index in range(3)]) == {}
+
+
+def test_a_stop_sends_no_further_attempt_and_does_not_wait_for_back_off(ledger: Ledger) -> None:
+    def later_ones_fail(call: Call) -> str:
+        return "good" if call.request.index < 4 else "rate_limit"
+
+    backend = Shuffled(later_ones_fail, offline=False)
+    patient = Retrier(RetryPolicy(attempts=6, base=60.0, ceiling=60.0))
+
+    async def stopped() -> int:
+        dispatcher = Dispatcher(PLAN.request, backend, ledger, retrier=patient, concurrency=8)
+        async with aclosing(dispatcher.stream(0, many)) as stream:
+            async for result in stream:
+                if result.request.index == 3:
+                    await asyncio.sleep(0.05)  # all others fail, and wait for a minute
+                    dispatcher.stop()
+                    before = backend.actor.calls.total()
+        return before
+
+    assert asyncio.run(stopped()) == backend.actor.calls.total()
+    assert ledger.totals().lost == 0
+    assert _still_open(ledger) == 0, "nothing is left as in flight"
+
+
+def _still_open(ledger: Ledger) -> int:
+    query = "SELECT count(*) FROM attempts WHERE outcome = 'open'"
+    return int(ledger._connection.execute(query).fetchone()[0])

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cache_store.errors import DataError
+from cache_store.writer import open_writer
+from pipeline.generate import Limits, generate
+from pipeline.ledger import FILE_NAME, open_ledger
+from pipeline.llm.prices import Price
+from pipeline.llm.scripted import ScriptedBackend
+from pipeline.standing import plan_key
+from pipeline.status import PlanStatus, status
+from tests.pipeline.llm.requests import small_plan
+from tests.pipeline.test_generate import captions
+from tests.pipeline.test_ledger import answer, keep, write_format_1
+from tests.pipeline.test_retry import PLAN, again, impatient, some_fail, start
+
+
+def only(cache: Path) -> PlanStatus:
+    (plan,) = status(cache).plans
+    return plan
+
+
+def test_it_says_what_was_paid_what_failed_and_where_the_plan_stands(tmp_path: Path) -> None:
+    price, backend = Price(1.0, 2.0), ScriptedBackend(some_fail, patience=0.0)
+    report = generate(tmp_path, PLAN, backend, 40, limits=Limits(price=price), retrier=impatient())
+    traffic, plan = report.progress.traffic, only(tmp_path)
+    assert (plan.plan, plan.model, plan.seed) == (plan_key(PLAN), "scripted", 0)
+    assert (plan.captions, plan.wanted) == (40, 40)
+    assert plan.paid == traffic.asked
+    assert plan.failed == {"no_answer: server_error": 2, "no_answer: timeout": 2}
+    assert plan.unusable == {"refusal": 1, "garbage": 1, "cut": 1}
+    assert plan.attempts_failed == traffic.retries
+    assert (plan.prompt_tokens, plan.completion_tokens) == (
+        traffic.prompt_tokens,
+        traffic.completion_tokens,
+    )
+    assert plan.usd == pytest.approx(traffic.usd, abs=1e-6)
+    assert plan.next_request >= 10
+    assert (plan.in_flight, plan.lost, plan.replayed) == (0, 0, 0)
+
+
+def test_after_a_retry_what_was_asked_for_is_still_known(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+    report = again(tmp_path, refused=True)[0]
+    plan = only(tmp_path)
+    assert (plan.failed, plan.unusable) == ({}, {})
+    assert (plan.captions, plan.wanted) == (report.plan_total, 40)
+    assert plan.captions == len(captions(tmp_path))
+
+
+def test_it_touches_nothing(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+
+    def everything() -> dict[str, tuple[int, bytes]]:
+        found = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+    before = everything()
+    status(tmp_path)
+    assert everything() == before
+
+
+def test_it_works_while_another_process_writes(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+    with open_writer(tmp_path), open_ledger(tmp_path, plan_key(PLAN)) as ledger:
+        keep(ledger, "new", answer())
+        ledger.begin([("in flight", 0.5)])
+        found = status(tmp_path)
+        assert found.writer.startswith(f"process {os.getpid()} on ")
+        assert found.plans[0].in_flight == 1
+        paid = found.plans[0].paid
+    found = status(tmp_path)
+    assert (found.writer, found.plans[0].paid) == ("", paid)
+    assert (found.plans[0].in_flight, found.plans[0].lost) == (0, 1), "nobody waits for it now"
+
+
+def test_two_plans_are_told_apart(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+    other = small_plan(seed=1)
+    generate(tmp_path, other, ScriptedBackend(), 10, append=True)
+    first, second = status(tmp_path).plans
+    assert (first.seed, second.seed) == (0, 1)
+    assert sum(first.failed.values()) == 4
+    assert (second.failed, second.captions) == ({}, 10)
+    assert second.paid >= 2
+
+
+def test_without_a_ledger_it_says_what_the_manifest_knows(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+    (tmp_path / FILE_NAME).unlink()
+    found = status(tmp_path)
+    assert not found.ledger
+    assert (found.plans[0].captions, found.plans[0].paid) == (40, 0)
+
+
+def test_before_anything_is_published_it_says_what_was_paid(tmp_path: Path) -> None:
+    with open_writer(tmp_path), open_ledger(tmp_path, "0123456789abcdef") as ledger:
+        keep(ledger, "a", answer())
+        ledger.give_up([("b", "timeout")])
+    plan = only(tmp_path)
+    assert (plan.plan, plan.seed, plan.paid) == ("0123456789abcdef", None, 1)
+    assert plan.failed_ahead == 1
+
+
+def test_a_ledger_of_format_1_is_read_as_it_is(tmp_path: Path) -> None:
+    path = write_format_1(tmp_path, {"a": answer(), "b": answer()})
+    before = path.read_bytes()
+    plan = only(tmp_path)
+    assert (plan.plan, plan.paid, plan.attempts_failed, plan.lost) == ("", 2, 1, 1)
+    assert plan.usd == 0.5 + 0.5 + 2.0
+    assert path.read_bytes() == before
+
+
+def test_no_cache_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such cache"):
+        status(tmp_path / "nowhere")
