@@ -126,6 +126,11 @@ class Cache:
         """
         return open_matrix(self.path, self.manifest)
 
+    @cached_property
+    def live_rows(self) -> npt.NDArray[np.int64]:
+        """The rows that a search can return: all but those of removed captions, ascending."""
+        return np.delete(np.arange(self.manifest.rows, dtype=np.int64), self._removed)
+
     def ids(self, rows: npt.ArrayLike) -> Any:
         """Return the ids of these rows, as lists nested like `rows`."""
         return self._rows.take("id", rows)
@@ -178,8 +183,7 @@ class Cache:
         if not 0 <= n <= len(self):
             raise UsageError("cannot draw so many rows", expected=f"at most {len(self)}", found=n)
         generator = np.random.default_rng([seed, _SAMPLE_PURPOSE])
-        rows = np.delete(np.arange(self.manifest.rows, dtype=np.int64), self._removed)
-        return generator.choice(rows, n, replace=False)
+        return generator.choice(self.live_rows, n, replace=False)
 
     def stats(self) -> dict[str, Any]:
         """Return what the cache holds: counts, space, sizes, words, indexes."""

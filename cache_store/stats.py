@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cache_store.manifest import FileEntry, Manifest
@@ -19,14 +19,17 @@ _WORD = re.compile(r"[a-z0-9']+")
 def collect(cache: Cache) -> dict[str, Any]:
     """Return counts, space, sizes, words and indexes of a cache.
 
-    Words are runs of `[a-z0-9']` in lower case. Reads the captions once; memory is the vocabulary.
+    Words are runs of `[a-z0-9']` in lower case. Removed captions are in `removed` and in `embedded`
+    (their rows still lie in the files), and in nothing else. Reads the captions once; memory is the
+    vocabulary.
     """
     manifest = cache.manifest
     files = manifest.texts
     space = manifest.space
+    words = _words(cache, files)
     return {
         "manifest": manifest.number,
-        "captions": _rows(files),
+        "captions": words.pop("captions"),
         "embedded": manifest.rows,
         "removed": len(manifest.tombstones),
         "refused": _rows(manifest.rejects),
@@ -35,8 +38,8 @@ def collect(cache: Cache) -> dict[str, Any]:
         "fingerprint": space.fingerprint if space else None,
         "dim": space.dim if space else None,
         "dtype": manifest.dtype,
-        **_words(cache, files),
-        "models": dict(_count(cache, files, "model").most_common()),
+        **words,
+        "models": dict(_count(cache, files, "model", live_only=True).most_common()),
         "indexes": _indexes(manifest),
         "files": len(manifest.files()),
         "bytes": sum(entry.bytes for entry in manifest.files()),
@@ -47,18 +50,37 @@ def _words(cache: Cache, files: Sequence[FileEntry]) -> dict[str, Any]:
     vocabulary: set[str] = set()
     words = captions = 0
     for entry in files:
-        for batch in iter_batches(cache.path / entry.path, ["caption"]):
-            for caption in batch.column(0).to_pylist():
-                found = _WORD.findall(caption.lower())
-                vocabulary.update(found)
-                words += len(found)
-            captions += batch.num_rows
-    return {"words a caption": words / captions if captions else 0.0, "vocabulary": len(vocabulary)}
+        for caption in live_values(cache, entry, "caption"):
+            found = _WORD.findall(caption.lower())
+            vocabulary.update(found)
+            words += len(found)
+            captions += 1
+    return {
+        "captions": captions,
+        "words a caption": words / captions if captions else 0.0,
+        "vocabulary": len(vocabulary),
+    }
 
 
-def _count(cache: Cache, files: Sequence[FileEntry], column: str) -> Counter[str]:
+def live_values(cache: Cache, entry: FileEntry, column: str) -> Iterator[Any]:
+    """Yield the values of a column of one file of captions or data, removed captions left out."""
+    removed = frozenset(cache.manifest.tombstones)
+    for batch in iter_batches(cache.path / entry.path, ["id", column] if removed else [column]):
+        values = batch.column(column).to_pylist()
+        if removed:
+            ids = batch.column("id").to_pylist()
+            values = [value for one, value in zip(ids, values, strict=True) if one not in removed]
+        yield from values
+
+
+def _count(
+    cache: Cache, files: Sequence[FileEntry], column: str, *, live_only: bool = False
+) -> Counter[str]:
     counts: Counter[str] = Counter()
     for entry in files:
+        if live_only:
+            counts.update(live_values(cache, entry, column))
+            continue
         for batch in iter_batches(cache.path / entry.path, [column]):
             counts.update(batch.column(0).to_pylist())
     return counts

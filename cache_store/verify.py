@@ -172,6 +172,7 @@ class _Verifier:
         # What was embedded from a captions file has that file's ids; imported data has its own.
         for name, entries in ((schema.CAPTIONS, manifest.texts), (schema.DATA, manifest.data)):
             self.check_unique(name, [ids[entry.path] for entry in entries if entry.path in ids])
+        self.check_removed(manifest, ids)
         known = {entry.sha256 for entry in manifest.captions}
         for entry in manifest.data:
             if entry.source and entry.source not in known:
@@ -204,6 +205,16 @@ class _Verifier:
             self.report.faults.append(
                 Fault(kind, f"{twice} captions are in more than one file", "Write a new cache")
             )
+
+    def check_removed(self, manifest: Manifest, ids: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Note removed captions that are in no data file: harmless, but removed in vain."""
+        data = [ids[entry.path] for entry in manifest.data if entry.path in ids]
+        if not manifest.tombstones or len(data) < len(manifest.data):
+            return
+        gone = np.array(manifest.tombstones, dtype="S32")
+        strange = int((~np.isin(gone, np.concatenate(data) if data else [])).sum())
+        if strange:
+            self.report.notes.append(f"{strange} removed captions are in no data file")
 
     def check_indexes(self, manifest: Manifest) -> None:
         """Check that each index that may be used holds the vectors of the data, bit for bit."""

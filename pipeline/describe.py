@@ -32,7 +32,7 @@ class Description:
     """What the captions of a cache are like.
 
     Attributes:
-        captions: How many.
+        captions: How many, removed ones left out, as in all that follows.
         lengths: Captions by words, the bins in words ("2-3").
         concepts: Different concepts that captions were written for.
         commonest: The most frequent of them, with their captions.
@@ -53,23 +53,22 @@ class Description:
 
 
 def describe(cache: Cache, commonest: int = 5) -> Description:
-    """Read a cache's captions once, and a sample of its embeddings.
+    """Read a cache's captions, and a sample of its embeddings.
 
     Args:
         cache: The cache.
         commonest: How many of the most frequent concepts to name.
     """
-    from cache_store.shards import iter_batches
+    from cache_store.stats import live_values
 
     lengths: Counter[int] = Counter()
     concepts: Counter[str] = Counter()
     without = 0
     for entry in caption_files(cache.manifest):
-        for batch in iter_batches(cache.path / entry.path, ["caption", "concepts"]):
-            lengths.update(len(text.split()) for text in batch.column("caption").to_pylist())
-            for names in batch.column("concepts").to_pylist():
-                concepts.update(names)
-                without += not names
+        lengths.update(len(text.split()) for text in live_values(cache, entry, "caption"))
+        for names in live_values(cache, entry, "concepts"):
+            concepts.update(names)
+            without += not names
     sampled, cosine, vendi = 0, None, None
     if cache.manifest.space is not None:
         rows = cache.sample(min(len(cache), SAMPLE_ROWS), _SAMPLE_SEED)

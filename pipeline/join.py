@@ -178,7 +178,10 @@ def _report(
     nearest, counts = np.unique(hits.rows[:, 0], return_counts=True)
     most = int(np.argmax(counts))
     # In float64: a mean of a million float16 rows would stall.
-    text_mean = np.mean(store.embeddings, axis=0, dtype=np.float64)
+    held = store.embeddings
+    if len(store) < len(held):
+        held = held[store.live_rows]
+    text_mean = np.mean(held, axis=0, dtype=np.float64)
     audio_mean = np.mean(vectors, axis=0, dtype=np.float64)
     return JoinReport(
         clips=len(vectors),

@@ -64,17 +64,21 @@ def peek(
         if shard is not None:
             file = _named(shard, (*caption_files(store.manifest), *store.manifest.rejects))
             entries = (file,)
-        total = sum(entry.rows for entry in entries)
+        refused = rejects or (file is not None and file.path.startswith("rejects/"))
+        reader = RowReader(store.path, entries)
+        live = np.arange(len(reader))
+        if store.manifest.tombstones and not refused and len(reader):
+            gone = np.isin(reader.column("id").to_pylist(), store.manifest.tombstones)
+            live = np.flatnonzero(~gone)
+        total = len(live)
         if not total:
             what = "refused captions" if rejects else "captions"
             raise EmptyInputError(f"the cache has no {what}", where=cache)
         count = min(count, total)
-        rows = np.arange(count)
+        rows = live[:count]
         if seed is not None:
             generator = np.random.default_rng([seed, _SAMPLE_PURPOSE])
-            rows = np.sort(generator.choice(total, count, replace=False))
-        refused = rejects or (file is not None and file.path.startswith("rejects/"))
-        reader = RowReader(store.path, entries)
+            rows = live[np.sort(generator.choice(total, count, replace=False))]
         names = _REJECT_COLUMNS if refused else _CAPTION_COLUMNS
         columns = {name: reader.take(name, rows) for name in names}
     found = [

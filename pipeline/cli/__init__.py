@@ -14,6 +14,7 @@ import typer
 from cache_store import console
 from pipeline.cli import (
     concepts,
+    dedupe,
     demo,
     diversity,
     doctor,
@@ -95,8 +96,9 @@ for _command in (
     show,
     stats,
     verify,
-    sounds,
     diversity,
+    dedupe,
+    sounds,
     doctor,
 ):
     _command.register(app)
