@@ -84,10 +84,11 @@ class Asking:
         ),
     ] = None
     base_url: Annotated[
-        Optional[str],
+        Optional[list[str]],
         typer.Option(
             metavar="URL",
-            help="openai: the server, such as http://127.0.0.1:8000/v1.",
+            help="openai: the server, such as http://127.0.0.1:8000/v1; give it several times to "
+            "spread the requests over several servers.",
             show_default="OPENAI_BASE_URL, else OpenAI",
         ),
     ] = None
@@ -141,6 +142,15 @@ class Asking:
             show_default="120; 600 on this machine",
         ),
     ] = None
+    workers: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="W",
+            help="openai: processes that send, for servers that one process cannot feed.",
+            show_default="none beside this one",
+        ),
+    ] = None
     script: Annotated[
         Optional[str],
         typer.Option(
@@ -189,10 +199,11 @@ class Asking:
         return open_backend(
             self.backend.value,
             model=self.model,
-            base_url=self.base_url,
+            base_urls=self.base_url or (),
             style=self.style.value if self.style is not None else None,
             concurrency=self.concurrency,
             timeout=self.timeout,
+            workers=self.workers,
             script=tuple(name.strip() for name in (self.script or "").split(",") if name.strip()),
         )
 
@@ -244,6 +255,7 @@ class Asking:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                said = value.value if isinstance(value, Enum) else value
-                typed += [f"--{field.name.replace('_', '-')}", str(said)]
+                for one in value if isinstance(value, list) else [value]:
+                    said = one.value if isinstance(one, Enum) else one
+                    typed += [f"--{field.name.replace('_', '-')}", str(said)]
         return typed

@@ -8,9 +8,9 @@ reads whatever comes. A server that takes a form and ignores it is a case for pa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, Protocol, cast, get_args, runtime_checkable
 
 from prompts.request import Request
 
@@ -48,13 +48,11 @@ class Dialect:
 
     @classmethod
     def recalled(cls, kept: Mapping[str, Any]) -> Dialect:
-        """A dialect as `memory` wrote it; what is not understood is left out.
-
-        It is a place to begin: the first request still finds out what the server refuses now.
-        """
+        """A dialect as `memory` wrote it; what is not understood is left out."""
         structured, limit = kept.get("structured"), kept.get("limit")
         dropped = kept.get("not_taken")
         return cls(
+            known=kept.get("known") is True,
             structured=cast(Structured, structured) if structured in FORMS else "json_schema",
             dropped={name for name in dropped if name in _OPTIONAL}
             if isinstance(dropped, list)
@@ -63,8 +61,9 @@ class Dialect:
         )
 
     def memory(self) -> dict[str, Any]:
-        """What a later run may begin with: JSON values."""
+        """What another process or a later run may begin with: JSON values."""
         return {
+            "known": self.known,
             "structured": self.structured,
             "not_taken": sorted(self.dropped),
             "limit": self.limit,
@@ -126,3 +125,35 @@ class Dialect:
     def _next_form(self) -> bool:
         self.structured = FORMS[FORMS.index(self.structured) + 1]
         return True
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A backend that finds out what servers take, and need not find it out again."""
+
+    def recall(self, dialects: Mapping[str, Mapping[str, Any]]) -> None:
+        """Begin with what an earlier run learnt.
+
+        Args:
+            dialects: `Dialect.memory` by a server's public address.
+        """
+        ...
+
+
+def dialects_of(steps: Iterable[Mapping[str, Any]], model: str) -> dict[str, dict[str, Any]]:
+    """What earlier runs learnt of the servers of a model, newest last, by public address.
+
+    It is a place to begin, not known: the first request still finds out what is refused now.
+
+    Args:
+        steps: The provenance of a cache, where `describe` put it.
+        model: Its name; what a server takes may differ from model to model.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        dialects = step.get("dialects")
+        if step.get("model") == model and isinstance(dialects, dict):
+            for url, kept in dialects.items():
+                if isinstance(kept, dict):
+                    found[url] = {**kept, "known": False}
+    return found

@@ -62,7 +62,6 @@ class OpenAIBackend:
         api_key: The key; None where a server on this machine needs none.
         style: Which form of request the model reads.
         timeout: Seconds for one answer; by default 120, and 600 on this machine.
-        dialect: What is known of the server from an earlier run.
 
     Raises:
         AuthenticationError: If there is no key for a server that is not on this machine.
@@ -81,7 +80,6 @@ class OpenAIBackend:
         api_key: str | None = None,
         style: PromptStyle = "chat",
         timeout: float | None = None,
-        dialect: Dialect | None = None,
     ) -> None:
         self.model = model
         self.style = style
@@ -101,20 +99,25 @@ class OpenAIBackend:
             key=api_key or NO_KEY,
             timeout=timeout or (LOCAL_TIMEOUT if local else TIMEOUT),
         )
-        self.dialect = dialect or Dialect()
+        self.dialect = Dialect()
         self._first = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"OpenAIBackend(model={self.model!r}, base_url={self.address!r})"
 
     def describe(self) -> dict[str, Any]:
-        """Settings for the provenance; `dialect.recalled` reads them in a later run."""
+        """Settings for the provenance, from which a later run recalls the dialect."""
         return {
             "backend": self.name,
             "llm": True,
             "base_url": self.address,
             "dialects": {self.address: self.dialect.memory()},
         }
+
+    def recall(self, dialects: Mapping[str, Mapping[str, Any]]) -> None:
+        """Begin with what an earlier run learnt; see `dialect.Learner`."""
+        if (kept := dialects.get(self.address)) is not None:
+            self.dialect = Dialect.recalled(kept)
 
     async def answer(self, request: Request) -> Answer:
         """Make one attempt; see `base.Backend`."""

@@ -42,10 +42,11 @@ def open_backend(
     name: str,
     *,
     model: str | None = None,
-    base_url: str | None = None,
+    base_urls: Sequence[str] = (),
     style: PromptStyle | None = None,
     concurrency: int | None = None,
     timeout: float | None = None,
+    workers: int | None = None,
     script: Sequence[str] = (),
 ) -> Chosen:
     """Make the backend of this name.
@@ -53,10 +54,11 @@ def open_backend(
     Args:
         name: One of `BACKENDS`.
         model: For openai the model's name, for local a GGUF file.
-        base_url: For openai, the server; by default OPENAI_BASE_URL, else OpenAI itself.
+        base_urls: For openai, the servers; by default OPENAI_BASE_URL, else OpenAI itself.
         style: Which form of request the model reads; by default what suits the backend.
         concurrency: Requests in flight; for local, copies of the model that work side by side.
         timeout: For openai, seconds for one answer.
+        workers: For openai, processes that send; None sends from this one.
         script: For scripted, how it behaves.
 
     Raises:
@@ -72,13 +74,14 @@ def open_backend(
         name,
         {
             "--model": (model, ("openai", "local")),
-            "--base-url": (base_url, ("openai",)),
+            "--base-url": (base_urls or None, ("openai",)),
             "--timeout": (timeout, ("openai",)),
+            "--workers": (workers, ("openai",)),
             "--script": (script or None, ("scripted",)),
         },
     )
     if name == "openai":
-        return _openai(model, base_url, style, concurrency, timeout)
+        return _openai(model, base_urls, style, concurrency, timeout, workers)
     if name == "local":
         return _local(model, style, concurrency)
     if name == "grammar":
@@ -104,24 +107,23 @@ def _refuse(name: str, given: dict[str, tuple[object, tuple[str, ...]]]) -> None
 
 def _openai(
     model: str | None,
-    base_url: str | None,
+    base_urls: Sequence[str],
     style: PromptStyle | None,
     concurrency: int | None,
     timeout: float | None,
+    workers: int | None,
 ) -> Chosen:
-    from pipeline.llm.openai_server import DEFAULT_URL, KEY_VARIABLE, OpenAIBackend
+    from pipeline.llm.fleet import FleetBackend
+    from pipeline.llm.openai_server import DEFAULT_URL
+    from pipeline.llm.servers import Settings, open_servers
 
     if not model:
         raise UsageError(
             "--backend openai needs a model", hint="Name one as the server knows it: --model NAME"
         )
-    backend = OpenAIBackend(
-        model,
-        base_url=base_url or os.environ.get(URL_VARIABLE) or DEFAULT_URL,
-        api_key=os.environ.get(KEY_VARIABLE),
-        style=style or "chat",
-        timeout=timeout,
-    )
+    urls = tuple(base_urls) or (os.environ.get(URL_VARIABLE) or DEFAULT_URL,)
+    settings = Settings(model, urls, style or "chat", timeout)
+    backend = FleetBackend(settings, workers) if workers else open_servers(settings)
     return Chosen(backend, concurrency or SERVER_CONCURRENCY)
 
 

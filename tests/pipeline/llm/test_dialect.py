@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.llm.dialect import Dialect
+from pipeline.llm.dialect import Dialect, dialects_of
 from tests.pipeline.llm.requests import chat_request, completion_request
 
 
@@ -61,7 +61,21 @@ def test_what_was_learnt_is_remembered_as_plain_values() -> None:
     kept = json.loads(json.dumps(dialect.memory()))
     again = Dialect.recalled(kept)
     assert again.parameters(request) == dialect.parameters(request)
-    assert not again.known, "the first request still finds out what is refused now"
+    assert again.known, "for another process of this run"
+    (later,) = dialects_of([{"model": "m", "dialects": {"url": kept}}], "m").values()
+    assert later["not_taken"] == ["seed"]
+    assert not Dialect.recalled(later).known, "a later run finds out what is refused by then"
+
+
+def test_a_later_run_recalls_the_newest_that_was_learnt_of_its_model() -> None:
+    steps = [
+        {"step": "generate", "model": "m", "dialects": {"a": {"limit": "1"}, "b": {"limit": "2"}}},
+        {"step": "generate", "model": "other", "dialects": {"a": {"limit": "3"}}},
+        {"step": "embed", "model": "m"},
+        {"step": "generate", "model": "m", "dialects": {"a": {"limit": "4"}, "c": "damaged"}},
+    ]
+    found = dialects_of(steps, "m")
+    assert {url: kept["limit"] for url, kept in found.items()} == {"a": "4", "b": "2"}
 
 
 values = st.none() | st.text() | st.integers() | st.lists(st.text() | st.integers())

@@ -19,7 +19,6 @@ from cache_store.errors import (
     UsageError,
 )
 from pipeline.llm.base import Answer, AttemptFailed
-from pipeline.llm.dialect import Dialect
 from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.scripted_server import ScriptedServer
 from prompts.request import Request
@@ -127,8 +126,8 @@ def test_what_an_earlier_run_learnt_is_not_found_out_again() -> None:
         first = OpenAIBackend("scripted", base_url=server.url)
         ask(server, chat_request(0), backend=first)
         found_out = server.refused
-        dialect = Dialect.recalled(first.describe()["dialects"][server.url])
-        again = OpenAIBackend("scripted", base_url=server.url, dialect=dialect)
+        again = OpenAIBackend("scripted", base_url=server.url)
+        again.recall(first.describe()["dialects"])
         ask(server, chat_request(1), backend=again)
         assert server.refused == found_out == 2
 

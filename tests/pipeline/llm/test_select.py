@@ -36,7 +36,7 @@ def test_a_server_and_its_key_come_from_the_environment(monkeypatch: pytest.Monk
 
 def test_the_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://example.org/v1")
-    backend = open_backend("openai", model="m", base_url="http://127.0.0.1:1/v1").backend
+    backend = open_backend("openai", model="m", base_urls=["http://127.0.0.1:1/v1"]).backend
     assert isinstance(backend, OpenAIBackend)
     assert backend.address == "http://127.0.0.1:1/v1"
     asyncio.run(backend.aclose())
@@ -62,7 +62,7 @@ def test_an_unknown_backend_names_the_known_ones() -> None:
 
 def test_settings_without_an_effect_are_told_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        open_backend("grammar", model="m", base_url="http://127.0.0.1/v1", script=("good",))
+        open_backend("grammar", model="m", base_urls=["http://127.0.0.1/v1"], script=("good",))
     assert len(caught.value.faults) == 3
 
 
