@@ -27,8 +27,11 @@ from pipeline.basket import SHARD_ROWS
 from pipeline.harvest import Harvest
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Backend, Model
+from pipeline.llm.dialect import Learner, dialects_of
 from pipeline.llm.dispatch import Dispatcher
+from pipeline.llm.limits import Limiter
 from pipeline.llm.prices import Budget, Price
+from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource
 from pipeline.panel import Progress
 from pipeline.standing import other_plan, plan_key, plans_of
@@ -37,7 +40,6 @@ from pipeline.stopping import stopping
 if TYPE_CHECKING:
     from cache_store.manifest import Manifest
     from cache_store.writer import CacheWriter
-    from pipeline.llm.retry import Retrier
     from prompts.plan import Plan
 
 Outcome = Literal["done", "already there", "stopped", "budget spent"]
@@ -59,6 +61,8 @@ class Limits:
         concurrency: Requests in flight at most.
         requests_per_caption: The run ends when, over the last 200 requests, it took more than this
             many for a caption that could be kept, or when the first 50 gave none.
+        rpm: Requests a minute, None for no limit.
+        tpm: Tokens a minute, read and written, None for no limit.
         price: What the model costs, None if that is not known.
         max_usd: What the whole cache may cost, earlier runs included; needs a price.
         shard_rows: Captions a file, at most.
@@ -69,6 +73,8 @@ class Limits:
 
     concurrency: int = 8
     requests_per_caption: float = REQUESTS_PER_CAPTION
+    rpm: int | None = None
+    tpm: int | None = None
     price: Price | None = None
     max_usd: float | None = None
     shard_rows: int = SHARD_ROWS
@@ -150,9 +156,10 @@ def generate(
     progress = progress or Progress()
     with open_writer(cache) as writer:
         _check_plan(writer.manifest, plan, cache, append)
+        recall(backend, writer.manifest, plan.model)
         with open_ledger(writer.path, plan_key(plan)) as ledger:
             if source is None:
-                source = asking(backend, retrier, limits.concurrency)
+                source = asking(backend, retrier, limits)
             run = _Run(writer, ledger, plan, backend, n, limits, source, progress, changed)
             try:
                 return asyncio.run(run.go())
@@ -160,7 +167,13 @@ def generate(
                 raise KeyboardInterrupt from None
 
 
-def asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSource:
+def recall(backend: Model, manifest: Manifest | None, model: str) -> None:
+    """Tell a backend what earlier runs found out about its servers."""
+    if isinstance(backend, Learner) and manifest is not None:
+        backend.recall(dialects_of(manifest.provenance, model))
+
+
+def asking(backend: Model, retrier: Retrier | None, limits: Limits) -> OpenSource:
     """Ask `backend` request by request."""
     if not isinstance(backend, Backend):
         raise TypeError(f"{backend.name} answers no single requests: give its source")
@@ -170,9 +183,9 @@ def asking(backend: Model, retrier: Retrier | None, concurrency: int) -> OpenSou
             job.request,
             backend,
             job.ledger,
-            retrier=retrier,
+            retrier=retrier or Retrier(limiter=Limiter(limits.rpm, limits.tpm)),
             budget=job.budget,
-            concurrency=concurrency,
+            concurrency=limits.concurrency,
             length=job.length,
         )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cache_store.errors import DamagedError, EmptyInputError, LqtseError
 from pipeline.failures import Place, is_unanswered
-from pipeline.generate import Limits, asking, counts_of
+from pipeline.generate import Limits, asking, counts_of, recall
 from pipeline.harvest import Gleaning
 from pipeline.ledger import FILE_NAME, Ledger, open_ledger
 from pipeline.llm.prices import Budget
@@ -101,9 +101,10 @@ def retry(
     from cache_store.writer import open_writer
 
     limits = limits or Limits()
-    source = source or asking(backend, retrier, limits.concurrency)
+    source = source or asking(backend, retrier, limits)
     with open_writer(cache, create=False) as writer:
         _check(writer, plan, cache)
+        recall(backend, writer.manifest, plan.model)
         with open_ledger(writer.path, plan_key(plan)) as ledger:
             run = _Retry(writer, ledger, plan, backend, refused, limits, source)
             try:

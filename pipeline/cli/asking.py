@@ -101,6 +101,16 @@ class Asking:
             show_default="8; local: one a core",
         ),
     ] = None
+    rpm: Annotated[
+        Optional[int],
+        typer.Option(min=1, metavar="R", help="Requests a minute.", show_default="no limit"),
+    ] = None
+    tpm: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, metavar="T", help="Tokens a minute, read and written.", show_default="no limit"
+        ),
+    ] = None
     style: Annotated[
         Optional[Style],
         typer.Option(
@@ -220,6 +230,8 @@ class Asking:
         return Limits(
             concurrency=chosen.concurrency,
             requests_per_caption=self.requests_per_caption,
+            rpm=self.rpm,
+            tpm=self.tpm,
             price=self.price(chosen.backend.model),
             max_usd=self.max_usd,
         )

@@ -116,6 +116,11 @@ class Limiter:
         self._clock = clock
         self._turn = asyncio.Lock()
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens are limited."""
+        return self._tokens is not None
+
     async def enter(self, tokens: int) -> Entry:
         """Wait until a request may be sent, and count it.
 

@@ -89,6 +89,11 @@ def prompt_tokens_at_most(request: Request) -> int:
     return math.ceil((longest + schema) / BYTES_PER_TOKEN) + overhead
 
 
+def tokens_at_most(request: Request) -> int:
+    """An estimate on the high side of the tokens that one attempt takes, read and written."""
+    return prompt_tokens_at_most(request) + request.max_tokens
+
+
 class Budget:
     """Money that may be spent on one cache.
 

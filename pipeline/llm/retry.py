@@ -2,7 +2,8 @@
 
 A failed attempt waits a random time below a ceiling that doubles (full jitter: requests that
 failed together do not come back together). When a server says `Retry-After`, every request waits,
-not only the one that was told.
+not only the one that was told, and they come back spread over a moment. Every attempt passes the
+limits a minute.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 
 from cache_store.errors import RateLimitError
 from pipeline.llm.base import Answer, AttemptFailed, Backend
+from pipeline.llm.limits import Entry, Limiter
+from pipeline.llm.prices import tokens_at_most
 from prompts.request import Request
 
 
@@ -53,6 +56,7 @@ class Retrier:
 
     Args:
         policy: How often and how long.
+        limiter: What may be sent in a minute; no limit by default.
         rng: Source of the jitter; it never shapes a result.
         sleep: Waits; replaced in tests.
         clock: Seconds on any monotonic scale.
@@ -62,11 +66,13 @@ class Retrier:
         self,
         policy: RetryPolicy | None = None,
         *,
+        limiter: Limiter | None = None,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy or RetryPolicy()
+        self._limiter = limiter or Limiter()
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._clock = clock
@@ -80,20 +86,33 @@ class Retrier:
             RemoteError: What will meet every request.
         """
         for number in range(1, self.policy.attempts + 1):
-            await self._wait_for_turn()
+            place = await self._turn(request)
             log.begin()
             try:
-                return await backend.answer(request)
+                answer = await backend.answer(request)
+                used = answer.prompt_tokens + answer.completion_tokens
+                if used:  # else the server does not count, and what was set aside stands
+                    self._limiter.settle(place, used)
+                return answer
             except AttemptFailed as failure:
+                if not failure.may_cost:
+                    self._limiter.settle(place, 0)
                 log.fail(failure)
                 if number == self.policy.attempts:
                     raise
                 await self._back_off(failure, number)
         raise AssertionError("a policy of no attempts")  # pragma: no cover
 
-    async def _wait_for_turn(self) -> None:
-        while (wait := self._not_before - self._clock()) > 0:
-            await self._sleep(wait)
+    async def _turn(self, request: Request) -> Entry:
+        """Wait until a request may be sent."""
+        tokens = tokens_at_most(request) if self._limiter.counts_tokens else 0
+        while True:
+            while (wait := self._not_before - self._clock()) > 0:
+                await self._sleep(wait + self._rng.uniform(0.0, self.policy.base))
+            place = await self._limiter.enter(tokens)
+            if self._not_before <= self._clock():
+                return place
+            self._limiter.settle(place, 0)  # a server asked to wait meanwhile
 
     async def _back_off(self, failure: AttemptFailed, number: int) -> None:
         asked = failure.retry_after

@@ -8,6 +8,8 @@ import pytest
 
 from cache_store.errors import AuthenticationError, RateLimitError, RemoteError
 from pipeline.llm.base import Answer, AttemptFailed
+from pipeline.llm.limits import Limiter
+from pipeline.llm.prices import tokens_at_most
 from pipeline.llm.retry import AttemptLog, Retrier, RetryPolicy
 from pipeline.llm.scripted import ScriptedBackend
 from prompts.request import Request
@@ -121,8 +123,36 @@ def test_retry_after_holds_every_request_back() -> None:
         await one.answer(Failing(), chat_request(1), Log())
         return clock.now - before
 
-    assert asyncio.run(both()) == 10.0
+    assert 10.0 <= asyncio.run(both()) <= 10.0 + RetryPolicy().base, "and then spread over a moment"
     assert clock.now >= 40.0
+
+
+def test_every_attempt_passes_the_limits() -> None:
+    clock = Clock()
+    limiter = Limiter(rpm=60, sleep=clock.sleep, clock=clock)
+    one = Retrier(
+        RetryPolicy(base=0.0), limiter=limiter, rng=random.Random(1), sleep=clock.sleep, clock=clock
+    )
+    asyncio.run(one.answer(Failing(limited(), limited()), chat_request(), Log()))
+    assert clock.now == pytest.approx(2.0), "three attempts, one a second"
+
+
+def test_what_an_attempt_used_takes_the_place_of_what_was_set_aside() -> None:
+    clock, request = Clock(), chat_request()
+    most = tokens_at_most(request)
+    limiter = Limiter(tpm=most + 20, sleep=clock.sleep, clock=clock)
+    one = Retrier(RetryPolicy(base=0.0), limiter=limiter, sleep=clock.sleep, clock=clock)
+
+    async def several() -> None:
+        for _ in range(3):
+            await one.answer(ScriptedBackend(), request, Log())
+
+    used = asyncio.run(ScriptedBackend().answer(request))
+    assert 20 < used.prompt_tokens + used.completion_tokens < most
+    asyncio.run(one.answer(Failing(limited()), request, Log()))
+    assert clock.now == 0.0, "a refused attempt used nothing"
+    asyncio.run(several())
+    assert clock.now > 60.0, "two real answers are more than the 20 that are left"
 
 
 def test_a_server_that_asks_for_too_long_a_wait_ends_it() -> None:
