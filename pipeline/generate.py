@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cache_store.writer import CacheWriter
     from prompts.plan import Plan
 
-Outcome = Literal["done", "already there", "stopped", "budget spent"]
+Outcome = Literal["done", "already there", "stopped", "budget spent", "waiting"]
 
 # A plan has come to its end when this many requests in a row brought too little; and a model that
 # brought nothing at all is given up sooner.
@@ -250,7 +250,7 @@ class _Run:
         self._recent: deque[int] = deque(maxlen=LOOK_BACK)
         self._judged = 0
         budget = Budget(limits.price, limits.max_usd, ledger.totals().usd)
-        self._source = source(Job(plan.request, ledger, budget, plan_key(plan)))
+        self._source = source(Job(plan.request, ledger, budget, plan_key(plan), changed=changed))
         progress.wanted, progress.before = n, self._harvest.standing.kept
         progress.traffic = self._source.traffic
         progress.rejected = self._harvest.rejected
@@ -289,7 +289,8 @@ class _Run:
         self._publish()
         if self._missing == 0:
             return self._report("done")
-        return self._report("budget spent" if self._source.end == "budget" else "stopped")
+        ends: dict[str, Outcome] = {"budget": "budget spent", "waiting": "waiting"}
+        return self._report(ends.get(self._source.end, "stopped"))
 
     @property
     def _missing(self) -> int:

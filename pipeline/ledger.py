@@ -220,6 +220,12 @@ class Ledger:
             usd=answers[3] + attempts[2],
         )
 
+    @contextmanager
+    def tables(self) -> Iterator[sqlite3.Connection]:
+        """One transaction for those who keep tables of their own in this file."""
+        with self._transaction():
+            yield self._connection
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

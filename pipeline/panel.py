@@ -157,6 +157,8 @@ def _requests(progress: Progress) -> list[tuple[str, str]]:
     if traffic.failed:
         counts += f", {traffic.failed:,} without an answer"
     rows = [("requests", f"{counts}, {traffic.in_flight:,} in flight")]
+    if traffic.waiting:
+        rows.append(("waiting", traffic.waiting))
     tokens = traffic.prompt_tokens + traffic.completion_tokens
     if tokens:
         pace = traffic.completion_tokens / max(progress.seconds, 1e-9)

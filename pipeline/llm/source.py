@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.ledger import Ledger
     from pipeline.llm.prices import Budget
 
-End = Literal["", "stopped", "budget"]
+End = Literal["", "stopped", "budget", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Traffic:
         prompt_tokens: Tokens read, by answers of this run.
         completion_tokens: Tokens written, by answers of this run.
         usd: Cost of this run, as far as it is known.
+        waiting: What is waited for, in words, where it takes long; else "".
     """
 
     in_flight: int = 0
@@ -81,6 +82,7 @@ class Traffic:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    waiting: str = ""
 
 
 class AnswerSource(Protocol):
@@ -88,7 +90,8 @@ class AnswerSource(Protocol):
 
     Attributes:
         traffic: Counts so far.
-        end: Why `stream` ended before the caller left: "stopped", "budget" or "".
+        end: Why `stream` ended before the caller left: "stopped", "budget", "waiting" (what was
+            sent takes long, and a later run collects it) or "".
     """
 
     @property
@@ -127,6 +130,7 @@ class Job:
         budget: What may be spent.
         plan: The plan's key in the provenance (16 hex), for whoever has to find it again.
         length: Positions that there are; None for a plan without an end. At its end, `stream` ends.
+        changed: Called whenever `traffic` changed while nothing is handed on.
     """
 
     request: Callable[[int], Request]
@@ -134,6 +138,7 @@ class Job:
     budget: Budget
     plan: str
     length: int | None = None
+    changed: Callable[[], None] = lambda: None
 
 
 OpenSource = Callable[[Job], AnswerSource]

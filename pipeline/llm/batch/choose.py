@@ -1,0 +1,121 @@
+"""Which requests go into the next batch.
+
+Those that are to be asked again come first, since results are handed on in plan order; then those
+of the plan that nobody has asked. A batch that is not full is made only when the run would have to
+wait for it anyway: estimates of what is needed change with every answer, and a batch of one takes
+as many hours as one of thousands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+from pipeline.llm.batch.lines import input_line
+from pipeline.llm.batch.pending import PendingBatches
+from pipeline.llm.batch.rounds import MOST_BYTES, Member
+from pipeline.llm.dialect import Dialect
+from pipeline.llm.source import Job
+from prompts.request import Request
+
+_CHUNK = 256  # requests looked up in the ledger at a time
+
+
+@dataclass
+class Chosen:
+    """The requests of a batch to be.
+
+    Attributes:
+        members: The requests.
+        chat: Whether they go to the chat endpoint.
+        worst_usd: The most that they can cost; it is reserved in the budget.
+        short: Whether the budget had no room for more.
+    """
+
+    members: list[Member] = field(default_factory=list)
+    chat: bool = True
+    worst_usd: float = 0.0
+    short: bool = False
+
+
+class Chooser:
+    """Takes requests from a plan.
+
+    Args:
+        job: The plan, the ledger and the budget.
+        pending: What is at the server.
+        first: Position to begin with.
+
+    Attributes:
+        unsent: All positions below are answered, given up, at the server, or to be asked again.
+    """
+
+    def __init__(self, job: Job, pending: PendingBatches, first: int) -> None:
+        self._job = job
+        self._pending = pending
+        self._again: dict[int, Member] = {}
+        self.unsent = first
+
+    def put_back(self, members: Iterable[Member]) -> None:
+        """Ask these again, with the next batch."""
+        for member in members:
+            if self._job.length is None or member.position < self._job.length:
+                self._again[member.position] = member
+
+    def is_due(self, position: int, need: int, most: int) -> bool:
+        """Whether to make a batch now.
+
+        Args:
+            position: The next to hand on; it has no answer.
+            need: Results that are needed from there on.
+            most: Requests in a batch.
+        """
+        if need <= 0:
+            return False
+        if self._again or position >= self.unsent:
+            return True
+        blocked = self._job.request(position).id not in self._pending
+        return blocked or position + need - self.unsent >= most
+
+    def take(self, reach: int, most: int, dialect: Dialect, content: IO[bytes]) -> Chosen:
+        """Choose requests, reserve their cost, and write the batch's file.
+
+        Args:
+            reach: Position to stop before.
+            most: Requests in the batch.
+            dialect: How the server wants to be asked.
+            content: The file, open for writing.
+        """
+        chosen, size = Chosen(), 0
+        for member, request in self._candidates(reach):
+            line = input_line(request, dialect)
+            if len(chosen.members) == most or size + len(line) > MOST_BYTES:
+                break
+            worst = self._job.budget.worst_case(request)
+            if not self._job.budget.reserve(worst):
+                chosen.short = True
+                break
+            content.write(line)
+            size += len(line)
+            chosen.members.append(member)
+            chosen.worst_usd += worst
+            chosen.chat = request.is_chat
+        return chosen
+
+    def _candidates(self, reach: int) -> Iterator[tuple[Member, Request]]:
+        """What may be asked. One is used up when the next is wanted: the last may be left."""
+        for position in sorted(self._again):
+            yield self._again[position], self._job.request(position)
+            del self._again[position]
+        while self.unsent < reach:
+            begin = self.unsent
+            requests = [
+                self._job.request(position) for position in range(begin, min(begin + _CHUNK, reach))
+            ]
+            ids = [request.id for request in requests]
+            settled = self._job.ledger.get(ids).keys() | self._job.ledger.given_up(ids).keys()
+            for position, request in enumerate(requests, begin):
+                if request.id not in settled and request.id not in self._pending:
+                    yield Member(request.id, position), request
+                self.unsent = position + 1

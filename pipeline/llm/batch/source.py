@@ -1,0 +1,335 @@
+"""The results of a plan, from batches at a server.
+
+Requests that the ledger has no answer to are taken from the plan in order, as many as the run
+expects to need, and handed over a batch at a time; when a batch has ended, its answers go into the
+ledger, and results are handed on from there in plan order. The first batch goes alone, so that
+little is paid for a model that turns out to be useless. Where a batch stands is in the book before
+anything is sent, so a run may end at any moment, and the next one goes on.
+
+Memory: the ids of the requests in the batches at the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+
+from cache_store.errors import LqtseError, RemoteError, UnreachableError, UsageError
+from pipeline.llm.batch.book import Book, Entry
+from pipeline.llm.batch.choose import Chooser
+from pipeline.llm.batch.collect import Collector, Tally
+from pipeline.llm.batch.faults import NotThere
+from pipeline.llm.batch.lines import Failure
+from pipeline.llm.batch.model import BatchModel, BatchOptions
+from pipeline.llm.batch.pending import Pending, PendingBatches
+from pipeline.llm.batch.remote import ENDED
+from pipeline.llm.batch.submit import Submitter
+from pipeline.llm.batch.verdict import Verdict, gone, judge, no_room
+from pipeline.llm.source import Answered, End, Job, Result, Traffic, Unanswered
+
+_AT_ONCE = 64  # results read from the ledger at a time
+_FIRST_POLL = 5.0  # seconds
+_POLL_GROWTH = 1.5
+_SILENCE = 3600.0  # seconds for which a server that cannot be reached is waited for
+_FEWEST = 50  # requests: a server without room even for so few is left alone
+
+
+class BatchSource:
+    """Brings the results of a plan; see `source.AnswerSource`.
+
+    Args:
+        job: The plan, the ledger and the budget.
+        model: Who answers.
+        options: How batches are made.
+
+    Attributes:
+        traffic: Counts so far.
+        end: Why it ended before the caller left: "stopped", "budget", "waiting" (batches are at
+            the server, and the options say not to wait) or "".
+
+    Raises:
+        StorageError: If the ledger's file cannot be written.
+    """
+
+    def __init__(self, job: Job, model: BatchModel, options: BatchOptions) -> None:
+        self._job = job
+        self._model = model
+        self._options = options
+        # A job with an end is not the plan but a choice from it (`retry`), whose positions mean
+        # something else: the batches of the two are kept apart.
+        self._plan = job.plan if job.length is None else f"{job.plan}.retry"
+        self._book = Book(job.ledger)
+        self._collector = Collector(model.server, self._book, job.ledger)
+        self._submitter = Submitter(job, self._plan, model, self._book)
+        self._pending = PendingBatches()
+        self._chooser = Chooser(job, self._pending, 0)
+        self._most = options.requests
+        self._slots = 1
+        self._room = options.batches  # batches at a time that the account has room for
+        self._learnt: set[str] = set()
+        self._opened = False
+        self._over = False
+        self._interval = 0.0
+        self._silent_since: float | None = None
+        self._fresh: set[str] = set()
+        self._given_up: dict[str, str] = {}
+        self._error: LqtseError | None = None
+        self._stop = asyncio.Event()
+        self.traffic = Traffic()
+        self.end: End = ""
+
+    def stop(self) -> None:
+        """Send no more and wait no more: batches at the server go on there."""
+        self._stop.set()
+
+    async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
+        """Yield results in plan order; see `source.AnswerSource.stream`."""
+        position = self._chooser.unsent = first
+        self._slots = self._options.batches if first else 1
+        while True:
+            results = self._known(position)
+            for result in results:
+                position += 1
+                self._count(result)
+                yield result
+                # The caller may never wait: let signals in.
+                await asyncio.sleep(0)
+            if results:
+                self._slots = self._options.batches
+            elif self._over or self._error or self._stop.is_set() or self._at_end(position):
+                break
+            else:
+                try:
+                    await self._bring(position, ahead())
+                except LqtseError as error:
+                    # What was collected before it is handed on first.
+                    self._error = error
+        if self._error is not None:
+            raise self._error
+        if self._stop.is_set():
+            self.end = "stopped"
+
+    def _at_end(self, position: int) -> bool:
+        return self._job.length is not None and position >= self._job.length
+
+    def _known(self, position: int) -> list[Result]:
+        """The results from `position` on that the ledger has, up to the first that it lacks."""
+        # The first alone, since most often there is none, and to make requests takes time.
+        results = self._results(range(position, position + 1))
+        if results:
+            results += self._results(range(position + 1, position + _AT_ONCE))
+        return results
+
+    def _results(self, positions: range) -> list[Result]:
+        if self._job.length is not None:
+            positions = positions[: max(0, self._job.length - positions.start)]
+        requests = [self._job.request(position) for position in positions]
+        ids = [request.id for request in requests]
+        answers = self._job.ledger.get(ids)
+        lost = self._job.ledger.given_up(ids) | self._given_up
+        results: list[Result] = []
+        for request in requests:
+            replayed = request.id not in self._fresh
+            if (answer := answers.get(request.id)) is not None:
+                results.append(Answered(request, answer, replayed))
+            elif request.id in lost:
+                results.append(Unanswered(request, lost[request.id], replayed))
+            else:
+                break
+        return results
+
+    def _count(self, result: Result) -> None:
+        self._fresh.discard(result.request.id)
+        if result.replayed and isinstance(result, Answered):
+            self.traffic.replayed += 1
+
+    async def _bring(self, position: int, need: int) -> None:
+        """Do one thing that may bring the result at `position` nearer."""
+        if not self._opened:
+            await self._open()
+        if await self._look():
+            self._show()
+            return
+        submitted = await self._submit(position, need)
+        self._show()
+        if not self._pending:
+            self._over = not submitted
+        elif need <= 0 and self._job.request(position).id not in self._pending:
+            self._over = True
+        elif not self._options.wait:
+            self.end, self._over = "waiting", True
+        else:
+            await self._pause()
+
+    async def _open(self) -> None:
+        """Take up what earlier runs left."""
+        for entry in self._book.open():
+            if entry.plan != self._plan:
+                self._job.budget.settle(-entry.worst_usd, 0.0)
+                continue
+            if entry.address != self._model.server.address:
+                raise UsageError(
+                    "a batch of this plan is at another server",
+                    where=entry.address,
+                    found=self._model.server.address,
+                    hint=f"Go on with --base-url {entry.address}, or give it up: "
+                    "lqtse-cache batches CACHE --cancel",
+                )
+            if entry.state == "collected":
+                await self._clean(entry)
+                continue
+            # Set aside, though it may pass the limit: it is at the server already.
+            self._job.budget.settle(-entry.worst_usd, 0.0)
+            pending = await self._submitter.resume(entry)
+            if pending is not None:
+                self._pending.add(pending)
+        if self._job.length is None:
+            for pending in await self._submitter.adopt(self._pending):
+                self._options.note(f"found batch {pending.entry.batch_id} of this plan")
+                self._pending.add(pending)
+        self._opened = True
+
+    async def _submit(self, position: int, need: int) -> bool:
+        """Make the batches that are due; False if there were none."""
+        made = False
+        while len(self._pending) < min(self._slots, self._room) and not self._stop.is_set():
+            if not self._chooser.is_due(position, need, self._most):
+                break
+            reach = position + need
+            if self._job.length is not None:
+                reach = min(reach, self._job.length)
+            with tempfile.TemporaryFile() as content:
+                chosen = self._chooser.take(reach, self._most, self._model.dialect, content)
+                if not chosen.members:
+                    if chosen.short and not self._pending:
+                        self.end = "budget"
+                    break
+                pending = await self._submitter.submit(chosen, content)
+            self._pending.add(pending)
+            self._interval = 0.0
+            made = True
+        return made
+
+    async def _look(self) -> bool:
+        """Ask how the batches stand, and collect those that have ended; False if none has."""
+        ended = False
+        for pending in self._pending:
+            try:
+                pending.batch = await self._model.server.batch(pending.entry.batch_id or "")
+            except NotThere:
+                raise gone(self._model.server.address, pending.entry.batch_id, "a trace") from None
+            except RemoteError as error:
+                if not self._options.wait or not self._may_pass(error):
+                    raise
+                return ended
+            self._silent_since = None
+            if pending.batch.status in ENDED:
+                await self._collect(pending)
+                ended = True
+        return ended
+
+    def _may_pass(self, error: RemoteError) -> bool:
+        """Whether to go on waiting for a server that cannot be asked: batches take hours."""
+        if type(error) not in (RemoteError, UnreachableError):
+            return False
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+            self._options.note(f"{error.message} (waiting for it to come back)")
+        return now - self._silent_since < _SILENCE
+
+    async def _collect(self, pending: Pending) -> None:
+        batch, worst = pending.batch, pending.entry.worst_usd
+        if batch is None:
+            return
+        entry, tally = await self._collector.collect(pending.entry, batch)
+        if tally.gone and entry.ours:
+            raise gone(self._model.server.address, entry.batch_id, "all answers")
+        self._pending.remove(pending)
+        self._job.budget.settle(worst, tally.usd)
+        self._add(tally)
+        verdict = judge(
+            batch,
+            pending.members,
+            tally,
+            served=self.traffic.asked > 0,
+            address=self._model.server.address,
+            adapt=lambda failure: self._adapt(failure, pending),
+            shown=self._model.server.shown,
+        )
+        self._obey(verdict, len(pending.members), pending.beside)
+        await self._clean(entry)
+
+    def _adapt(self, failure: Failure, pending: Pending) -> bool:
+        """Learn from a refusal how the server wants to be asked; False if there is nothing new."""
+        fault, dialect = failure.fault, self._model.dialect
+        # Several batches may have been sent in the way that is refused.
+        name = fault.param or fault.message
+        if name not in self._learnt:
+            sample = self._job.request(pending.members[0].position)
+            if not dialect.adapt(fault.param, fault.message, dialect.parameters(sample)):
+                return False
+            self._learnt.add(name)
+            self._options.note(
+                f"the server does not take {fault.param or 'what it was sent'}: asking again "
+                "in another way"
+            )
+        return True
+
+    def _add(self, tally: Tally) -> None:
+        """Count what a batch brought."""
+        self._fresh |= tally.answered
+        self.traffic.asked += len(tally.answered)
+        self.traffic.retries += sum(failure.counts for failure in tally.failures.values())
+        self.traffic.prompt_tokens += tally.prompt_tokens
+        self.traffic.completion_tokens += tally.completion_tokens
+        self.traffic.usd += tally.usd
+        if tally.strangers:
+            self._options.note(f"{tally.strangers:,} answers to what was not asked are left out")
+        if tally.damaged:
+            self._options.note(f"{tally.damaged:,} damaged lines among the answers")
+
+    def _obey(self, verdict: Verdict, size: int, beside: int) -> None:
+        """Do what follows from a batch of `size` requests, sent beside others."""
+        self._chooser.put_back(verdict.again)
+        if verdict.given_up:
+            self._job.ledger.give_up(verdict.given_up)
+            self.traffic.failed += len(verdict.given_up)
+            self._given_up |= dict(verdict.given_up)
+            self._fresh |= self._given_up.keys()
+        if verdict.too_many:
+            self._make_room(size, beside)
+        self._error = self._error or verdict.error
+
+    def _make_room(self, size: int, beside: int) -> None:
+        """The account's limit was reached: fewer batches at a time, else smaller ones."""
+        if beside:
+            self._room = max(1, min(self._room, beside))
+            return
+        self._most = size // 2
+        if self._most < _FEWEST:
+            self._error = no_room(self._model.server.address, size)
+            return
+        self._options.note(
+            f"the account has no room for {size:,} requests in a batch: {self._most:,} from now on"
+        )
+
+    async def _clean(self, entry: Entry) -> None:
+        left = await self._collector.clean(entry, keep_files=self._options.keep_files)
+        if left:
+            self._options.note(f"files that could not be deleted: {', '.join(left)}")
+
+    async def _pause(self) -> None:
+        """Wait for the next look, longer each time; a stop ends it."""
+        longer = self._interval * _POLL_GROWTH or _FIRST_POLL
+        self._interval = min(longer, self._options.poll)
+        with suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), self._interval)
+
+    def _show(self) -> None:
+        self.traffic.in_flight = self._pending.requests
+        self.traffic.waiting = self._pending.said()
+        self._job.changed()
