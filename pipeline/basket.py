@@ -94,7 +94,7 @@ class Basket:
             if reason is not None:
                 self._reject(reason, text, "", names, model, request.id)
                 continue
-            axes = json.dumps(request.axes, sort_keys=True)
+            axes = json.dumps(request.axes_of(place), sort_keys=True)
             self._captions.append((caption_id(text), text, names, axes, model, request.id))
             kept += 1
         else:

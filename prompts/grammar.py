@@ -99,12 +99,13 @@ def answer(request: Request) -> str:
     """
     rng = np.random.default_rng([request.seed, _GRAMMAR])
     captions: list[str] = []
-    for _ in range(request.count):
-        caption = _caption(request, rng)
+    for place in range(request.count):
+        axes = request.axes_of(place)
+        caption = _caption(request, axes, rng)
         for _ in range(_TRIES):
             if caption not in captions:
                 break
-            caption = _caption(request, rng)
+            caption = _caption(request, axes, rng)
         captions.append(caption)
     if request.schema is not None:
         return json.dumps({"captions": captions}, ensure_ascii=False)
@@ -115,13 +116,14 @@ def answer(request: Request) -> str:
     return "\n".join(captions) + "\n"
 
 
-def _caption(request: Request, rng: np.random.Generator) -> str:
-    parts = [_part(name, rng) for name in request.concepts]
+def _caption(request: Request, axes: Mapping[str, str], rng: np.random.Generator) -> str:
+    main, *others = request.concepts
+    parts = [_part(main, rng, axes.get("action")), *(_part(name, rng) for name in others)]
     builders = {LABEL: _label, TAGS: _tags, QUERY: _query}
     build = builders.get(request.register)
     if build is not None:
-        return build(parts, request.axes, rng)
-    return _clause(parts, request.axes, rng, finite=request.register != PHRASE)
+        return build(parts, axes, rng)
+    return _clause(parts, axes, rng, finite=request.register != PHRASE)
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
@@ -137,11 +139,13 @@ def _listed(texts: Sequence[str]) -> str:
     return " and ".join((", ".join(texts[:-1]), texts[-1])) if len(texts) > 1 else texts[0]
 
 
-def _part(name: str, rng: np.random.Generator) -> _Part:
+def _part(name: str, rng: np.random.Generator, verb: str | None = None) -> _Part:
+    """A source, with one of its subjects and verbs; with the verb asked for, if it has that."""
     concept = known_concepts().get(name, Concept(name))
     if not concept.actions:
         return _Part(name, "", name, name, "", "", "")
-    subject, verb = concept.actions[int(rng.integers(len(concept.actions)))]
+    actions = [action for action in concept.actions if action[1] == verb] or concept.actions
+    subject, verb = actions[int(rng.integers(len(actions)))]
     plural = subject.startswith(("+", "two "))
     subject = subject.removeprefix("+")
     first, _, rest = subject.partition(" ")

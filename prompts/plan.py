@@ -30,6 +30,9 @@ from prompts.words import gerund, third_person
 _ASK = 2
 _BLOCK = 3
 
+_COMMON = ("register", "sources", "relation")  # axes on which all captions of a request agree
+_ACTION_SHARE = 0.6  # of captions that are told what the sound does; the rest is the model's
+
 _MAX_PER_REQUEST = 100
 _WRAPPING_TOKENS = 24  # braces, key and quotes of the JSON around the captions
 
@@ -70,7 +73,7 @@ class Plan:
         seed: Not negative.
         model: The model's name, as the server knows it.
         sampling: Temperature and so on.
-        template: Name of a template: "chat.v1" or "completion.v1".
+        template: Name of a template: "chat.v2", say.
         per_request: Captions asked for in one request; None for the template's own number.
 
     Raises:
@@ -178,6 +181,7 @@ class Plan:
             aliases=tuple(concept.synonyms for concept in concepts),
             examples=tuple(example.caption for example in brief.examples),
             start=brief.start,
+            variants=brief.variants,
         )
 
     def _brief(
@@ -211,7 +215,30 @@ class Plan:
         if template.details and axes["register"] in DETAILED:
             said, details = told(drawn, rng)
             axes |= said
-        return Brief(names, axes, self.count, examples, hint, start, details), concepts
+        variants: tuple[dict[str, str], ...] = ()
+        if template.variants:
+            axes = {name: axes[name] for name in _COMMON}
+            variants = self._variants(main, axes, rng)
+        brief = Brief(names, axes, self.count, examples, hint, start, details, variants)
+        return brief, concepts
+
+    def _variants(
+        self, main: Concept, common: dict[str, str], rng: np.random.Generator
+    ) -> tuple[dict[str, str], ...]:
+        """What each caption of a request tells besides what they have in common.
+
+        Verbs are dealt out, so that two captions have the same one only where there are fewer.
+        """
+        verbs = sorted({verb for _, verb in main.actions})
+        deal = rng.permutation(len(verbs)) if verbs else ()
+        found = []
+        for place in range(self.count):
+            own = self.axes.sample(rng, main, fixed=common)
+            variant = {name: value for name, value in own.items() if name not in _COMMON}
+            if rng.random() < _ACTION_SHARE and verbs:
+                variant["action"] = verbs[deal[place % len(verbs)]]
+            found.append(variant)
+        return tuple(found)
 
 
 def _beginning(main: Concept, register: str, rng: np.random.Generator) -> tuple[str, str]:

@@ -39,6 +39,8 @@ class Request:
         aliases: For each concept, other words that name it.
         examples: The example captions that the request shows.
         start: The beginning of the first caption, where the prompt of a completion gives it.
+        variants: What each caption is asked to tell besides, by its place in the answer; () where
+            all are asked for the same.
     """
 
     index: int
@@ -58,11 +60,16 @@ class Request:
     aliases: tuple[tuple[str, ...], ...] = ()
     examples: tuple[str, ...] = ()
     start: str = ""
+    variants: tuple[dict[str, str], ...] = ()
 
     @property
     def register(self) -> str:
         """The register asked for, "" when the request names none."""
         return self.axes.get("register", "")
+
+    def axes_of(self, place: int) -> dict[str, str]:
+        """The values on the axes that the caption at this place of the answer was asked for."""
+        return {**self.axes, **self.variants[place]} if place < len(self.variants) else self.axes
 
     @property
     def is_chat(self) -> bool:

@@ -31,6 +31,7 @@ class Brief:
         hint: A word for how the main sound is made ("barks"), "" if none is known.
         start: The beginning of the first caption ("a dog"), "" to leave it open.
         details: Words for where and how, as the key of a list gives them.
+        variants: What each caption tells that the others need not; one for each, or none.
     """
 
     concepts: tuple[str, ...]
@@ -40,6 +41,7 @@ class Brief:
     hint: str = ""
     start: str = ""
     details: tuple[str, ...] = ()
+    variants: tuple[dict[str, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -63,6 +65,7 @@ class Template:
         stop: Texts that end the answer.
         temperature: The sampling temperature that suits it, unless the user names one.
         details: Whether the key of a list tells where and how, too.
+        variants: Whether each caption of a request is asked for something else.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Template:
     stop: tuple[str, ...]
     temperature: float = 0.8
     details: bool = False
+    variants: bool = False
 
     @property
     def is_chat(self) -> bool:
@@ -115,6 +119,18 @@ TEMPLATES = {
             max_sources=4,
             tokens_per_caption=48,
             stop=(),
+        ),
+        # Captions of one brief echo each other; here each has a brief of its own.
+        Template(
+            name="chat.v2",
+            parts=(("system", "chat.v1.system.j2"), ("user", "chat.v2.user.j2")),
+            per_request=5,
+            examples=4,
+            block=1,
+            max_sources=4,
+            tokens_per_caption=48,
+            stop=(),
+            variants=True,
         ),
         Template(
             name="completion.v1",

@@ -41,7 +41,7 @@ class Style(str, Enum):
     completion = "completion"
 
 
-TEMPLATES = {"chat": "chat.v1", "completion": "completion.v2"}  # the newest of each style
+TEMPLATES = {"chat": "chat.v2", "completion": "completion.v2"}  # the newest of each style
 
 Captions = Annotated[
     int,

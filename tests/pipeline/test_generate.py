@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import random
 import signal
 import threading
@@ -37,6 +38,7 @@ from pipeline.llm.scripted import Call, Script, ScriptedBackend
 from pipeline.panel import Progress
 from prompts.plan import Plan, Sampling
 from prompts.request import Request
+from prompts.words import third_person
 from tests.pipeline.llm.requests import small_plan
 
 PLAN = small_plan()
@@ -98,6 +100,22 @@ def test_rows_say_where_they_come_from(tmp_path: Path) -> None:
     assert (step["captions"], step["kept"], step["seed"]) == (12, 12, 0)
     assert step["requests"] >= 3
     assert manifest_of(tmp_path).template_hash == PLAN.template_hash
+
+
+def test_a_caption_is_kept_with_the_axes_that_it_was_asked_for(tmp_path: Path) -> None:
+    plan = small_plan(template="chat.v2")
+    run(tmp_path, 30, GrammarBackend(), plan=plan)
+    requests = {plan.request(index).id: plan.request(index) for index in range(50)}
+    told = 0
+    for row in rows(tmp_path):
+        request = requests[row["request_id"]]
+        axes = json.loads(row["axes"])
+        places = [place for place in range(5) if request.axes_of(place) == axes]
+        assert places
+        if "action" in axes and request.register == "sentence":
+            told += 1
+            assert third_person(axes["action"]).split(" ")[0] in row["caption"]
+    assert told
 
 
 def test_no_caption_comes_twice(tmp_path: Path) -> None:

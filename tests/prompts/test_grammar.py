@@ -13,6 +13,7 @@ from prompts.bank import ConceptBank
 from prompts.grammar import answer
 from prompts.plan import Plan
 from prompts.schema import Accepted, parse
+from prompts.words import third_person
 
 
 def captions(plan: Plan, requests: int) -> list[str]:
@@ -29,7 +30,7 @@ def only(register: str, *more: Axis) -> Axes:
     return replace(Axes(), register=Axis("register", (register,), (1,)), **axes)
 
 
-@pytest.mark.parametrize("template", ["chat.v1", "completion.v1"])
+@pytest.mark.parametrize("template", ["chat.v1", "chat.v2", "completion.v1"])
 def test_the_rules_accept_what_the_grammar_writes(template: str) -> None:
     plan = Plan(seed=3, template=template)
     asked = sum(request.count for request in islice(plan.requests(), 400))
@@ -41,6 +42,16 @@ def test_a_thousand_captions_hardly_repeat() -> None:
     found = captions(Plan(seed=1, per_request=1), 1010)
     assert len(found) >= 1000
     assert len(set(found)) >= 0.97 * len(found)
+
+
+def test_the_grammar_follows_the_brief_of_each_caption() -> None:
+    bank = ConceptBank.from_names(["dog"])
+    alone = only("sentence", Axis("sources", ("1",), (1,)))
+    for request in islice(Plan(bank=bank, template="chat.v2", axes=alone).requests(), 40):
+        results = parse(answer(request), request)
+        for result, variant in zip(results, request.variants, strict=True):
+            if "action" in variant:
+                assert third_person(variant["action"]) in result.text
 
 
 def test_an_answer_is_a_function_of_its_request() -> None:

@@ -15,10 +15,11 @@ from prompts.axes import Axes, Axis
 from prompts.bank import ConceptBank
 from prompts.details import TOLD, bare
 from prompts.errors import PromptError
+from prompts.lexicon import known_concepts
 from prompts.plan import Plan, Sampling
 
 SMALL = ConceptBank.from_names(["dog", "rain", "church bell", "kettle", "zorgophone"])
-TEMPLATES = ("chat.v1", "completion.v1", "completion.v2")
+TEMPLATES = ("chat.v1", "chat.v2", "completion.v1", "completion.v2")
 # One register, one source, nothing else said: equal prompts come up soon.
 BARE = Axes(register=Axis("register", ("label",), (1,)))
 
@@ -76,6 +77,7 @@ def test_equal_prompts_are_told_apart_by_occurrence_and_seed() -> None:
         {"sampling": Sampling(temperature=0.5)},
         {"sampling": Sampling(top_p=0.5)},
         {"sampling": Sampling(max_tokens=9)},
+        {"template": "chat.v2"},
         {"template": "completion.v1"},
         {"template": "completion.v2"},
         {"per_request": 2},
@@ -113,6 +115,33 @@ def test_a_chat_request_says_what_it_asks() -> None:
         assert all(name in text for name in request.concepts)
         assert all(example in text for example in request.examples)
         json.dumps(request.axes)
+
+
+def test_each_caption_of_the_second_chat_version_has_a_brief_of_its_own() -> None:
+    said = Counter[str]()
+    for request in islice(Plan(template="chat.v2", per_request=4).requests(), 200):
+        assert len(request.variants) == request.count == 4
+        assert set(request.axes) == {"register", "sources", "relation"}
+        text = request.messages[-1]["content"]
+        lines = [text.split(f"\n{n}. ")[1].split("\n")[0] for n in range(1, 5)]
+        for place, (line, variant) in enumerate(zip(lines, request.variants, strict=True)):
+            assert request.axes_of(place) == {**request.axes, **variant}
+            spoken = {name: value for name, value in variant.items() if name != "length"}
+            assert all(f"{name}: {value}" in line for name, value in spoken.items())
+            assert ("words" in line) == (request.register not in ("label", "tags"))
+            said.update(spoken.keys())
+        assert request.axes_of(4) == request.axes
+    assert set(said) == {"action", "place", "distance", "loudness", "manner", "material"}
+
+
+def test_captions_of_one_request_are_told_different_verbs_as_far_as_there_are() -> None:
+    for request in islice(Plan(template="chat.v2", per_request=5).requests(), 300):
+        known = known_concepts()[request.concepts[0]]
+        verbs = {verb for _, verb in known.actions}
+        told_verbs = [v["action"] for v in request.variants if "action" in v]
+        assert set(told_verbs) <= verbs
+        if len(verbs) >= 5:
+            assert len(set(told_verbs)) == len(told_verbs)
 
 
 def test_a_completion_request_is_a_prompt_with_an_end() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prompts import templating
@@ -56,6 +58,22 @@ def test_every_axis_that_is_said_is_in_the_prompt_and_no_other() -> None:
     for name, value in SAID.items():
         assert f"{name.capitalize()}: {value}" in said
         assert value not in unsaid
+
+
+def test_captions_of_the_second_version_are_asked_for_line_by_line() -> None:
+    variants = ({"length": "short"}, {"length": "long", "action": "growl", "place": "in a cave"})
+    asked = replace(brief("sentence"), count=2, variants=variants)
+    text = find_template("chat.v2").render(asked)[0][1]["content"]
+    assert "1. 3 to 7 words\n2. 13 to 20 words; action: growl; place: in a cave\n" in text
+    assert "no caption begins like another" in text and "{%" not in text and "\n\n\n" not in text
+    asked = replace(brief("label"), count=1, variants=({"length": "short"},))
+    text = find_template("chat.v2").render(asked)[0][1]["content"]
+    assert "1. as you like\n" in text and "no caption begins like another" not in text
+
+
+def test_the_two_chat_versions_have_the_same_system_prompt() -> None:
+    one, other = (find_template(name).render(brief())[0][0] for name in ("chat.v1", "chat.v2"))
+    assert one == other
 
 
 def test_several_sounds_come_with_their_relation() -> None:

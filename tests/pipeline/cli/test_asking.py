@@ -49,7 +49,7 @@ def test_the_plan_is_the_one_that_the_options_say() -> None:
 
 @pytest.mark.parametrize(
     ("style", "template", "temperature"),
-    [("chat", "chat.v1", 0.8), ("completion", "completion.v2", 0.5)],
+    [("chat", "chat.v2", 0.8), ("completion", "completion.v2", 0.5)],
 )
 def test_a_style_has_its_newest_template_and_that_its_temperature(
     style: str, template: str, temperature: float
