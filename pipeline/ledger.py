@@ -32,6 +32,7 @@ from typing import Any
 from pipeline.failures import NO_TAKE, FailedPlaces
 from pipeline.ledger_format import ANSWERED, FILE_NAME, LOST, OPEN, damaged, prepare, told
 from pipeline.llm.base import Answer
+from pipeline.transactions import Transactions
 
 __all__ = ["FILE_NAME", "Ledger", "Totals", "open_ledger"]
 
@@ -67,9 +68,11 @@ class Ledger:
         connection: To it.
         plan: Key of the plan that is worked on.
         after: Takes that are not wanted any more: of these requests, only later ones count.
+        transactions: Of the connection, where it has some.
 
     Attributes:
         failures: Where the plan failed.
+        transactions: Of the connection.
     """
 
     def __init__(
@@ -78,12 +81,14 @@ class Ledger:
         connection: sqlite3.Connection,
         plan: str = "",
         after: Mapping[str, int] | None = None,
+        transactions: Transactions | None = None,
     ) -> None:
         self.path = path
         self._connection = connection
+        self.transactions = transactions or Transactions(path, connection)
         self._plan = plan
         self._after = after
-        self.failures = FailedPlaces(path, connection, plan, self._transaction)
+        self.failures = FailedPlaces(path, connection, plan, self.transactions)
 
     def asking_again(self, takes: Mapping[str, int]) -> Ledger:
         """A view for requests that are asked again: it knows no answer up to these takes, keeps new
@@ -92,7 +97,7 @@ class Ledger:
         Args:
             takes: The last take that was judged, by request id.
         """
-        return Ledger(self.path, self._connection, self._plan, takes)
+        return Ledger(self.path, self._connection, self._plan, takes, self.transactions)
 
     def get(self, request_ids: Sequence[str]) -> dict[str, Answer]:
         """Return the answers that are there, by request id; the last take of each.
@@ -132,16 +137,8 @@ class Ledger:
         Returns:
             A number for each attempt.
         """
-        numbers = []
-        with self._transaction():
-            for request_id, worst_usd in attempts:
-                row = self._connection.execute(
-                    "INSERT INTO attempts (request_id, outcome, worst_usd, plan) "
-                    "VALUES (?, ?, ?, ?)",
-                    (request_id, OPEN, worst_usd, self._plan),
-                )
-                numbers.append(row.lastrowid or 0)
-        return numbers
+        with self.transactions():
+            return [self.write_begin(request_id, usd) for request_id, usd in attempts]
 
     def fail(self, attempt: int, outcome: str, usd: float = 0.0) -> None:
         """Mark an attempt as failed.
@@ -151,11 +148,8 @@ class Ledger:
             outcome: Why, in a word.
             usd: What it may have cost all the same, as after a timeout.
         """
-        with self._transaction():
-            self._connection.execute(
-                "UPDATE attempts SET outcome = ?, worst_usd = ? WHERE id = ?",
-                (outcome, usd, attempt),
-            )
+        with self.transactions():
+            self.write_fail(attempt, outcome, usd)
 
     def store(self, answers: Iterable[tuple[int, str, Answer, float | None]]) -> None:
         """Keep answers, in one transaction; on the disk when this returns. What is there stays.
@@ -163,28 +157,47 @@ class Ledger:
         Args:
             answers: Attempt, request id, answer, and its cost in USD if the price is known.
         """
-        with self._transaction():
+        with self.transactions():
             for attempt, request_id, answer, usd in answers:
-                self._connection.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        request_id,
-                        self._judged(request_id) + 1,
-                        self._plan,
-                        answer.text,
-                        answer.finish_reason,
-                        answer.prompt_tokens,
-                        answer.completion_tokens,
-                        answer.model,
-                        usd,
-                        digest_of(request_id, answer),
-                    ),
-                )
-                self._connection.execute("DELETE FROM given_up WHERE request_id = ?", (request_id,))
-                self._connection.execute(
-                    "UPDATE attempts SET outcome = ?, worst_usd = 0 WHERE id = ?",
-                    (ANSWERED, attempt),
-                )
+                self.write_answer(attempt, request_id, answer, usd)
+
+    def write_begin(self, request_id: str, worst_usd: float) -> int:
+        """`begin` for one attempt, inside a transaction; returns its number."""
+        row = self._connection.execute(
+            "INSERT INTO attempts (request_id, outcome, worst_usd, plan) VALUES (?, ?, ?, ?)",
+            (request_id, OPEN, worst_usd, self._plan),
+        )
+        return row.lastrowid or 0
+
+    def write_fail(self, attempt: int, outcome: str, usd: float) -> None:
+        """`fail`, inside a transaction."""
+        self._connection.execute(
+            "UPDATE attempts SET outcome = ?, worst_usd = ? WHERE id = ?", (outcome, usd, attempt)
+        )
+
+    def write_answer(
+        self, attempt: int, request_id: str, answer: Answer, usd: float | None
+    ) -> None:
+        """`store` for one answer, inside a transaction."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                request_id,
+                self._judged(request_id) + 1,
+                self._plan,
+                answer.text,
+                answer.finish_reason,
+                answer.prompt_tokens,
+                answer.completion_tokens,
+                answer.model,
+                usd,
+                digest_of(request_id, answer),
+            ),
+        )
+        self._connection.execute("DELETE FROM given_up WHERE request_id = ?", (request_id,))
+        self._connection.execute(
+            "UPDATE attempts SET outcome = ?, worst_usd = 0 WHERE id = ?", (ANSWERED, attempt)
+        )
 
     def give_up(self, requests: Iterable[tuple[str, str]]) -> None:
         """Record requests that got no answer, in one transaction; an answer that is there stays.
@@ -192,7 +205,7 @@ class Ledger:
         Args:
             requests: Request id, and why.
         """
-        with self._transaction():
+        with self.transactions():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO given_up SELECT ?1, ?2, ?3 "
                 "WHERE NOT EXISTS (SELECT 1 FROM answers WHERE request_id = ?1)",
@@ -228,6 +241,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
+        self.transactions.close()
         self._connection.close()
 
     def _judged(self, request_id: str) -> int:
@@ -241,19 +255,6 @@ class Ledger:
                 marks = ",".join("?" * len(some))
                 rows += self._connection.execute(f"{query} ({marks}) {order}", some)
         return rows
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with told(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # SQLite rolls back by itself after a full disk; there is nothing to undo then.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
 
 @contextmanager
@@ -274,7 +275,9 @@ def open_ledger(folder: Path, plan: str = "") -> Iterator[Ledger]:
     """
     path = folder / FILE_NAME
     with told(path):
-        connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+        connection = sqlite3.connect(
+            path, isolation_level=None, timeout=10.0, check_same_thread=False
+        )
     ledger = Ledger(path, connection, plan)
     try:
         with told(path):

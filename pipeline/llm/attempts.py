@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from pipeline.ledger import Ledger
 from pipeline.llm.base import AttemptFailed
+from pipeline.llm.commits import Commits
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import AttemptLog
 from pipeline.llm.source import Traffic
@@ -20,7 +20,7 @@ from prompts.request import Request
 class Owner(Protocol):
     """Who sends requests: the dispatcher."""
 
-    ledger: Ledger
+    commits: Commits
     budget: Budget
     traffic: Traffic
 
@@ -29,12 +29,11 @@ class Owner(Protocol):
 
 
 class Attempts(AttemptLog):
-    """The attempts of one request; the first was marked in the ledger when it was launched.
+    """The attempts of one request.
 
     Args:
         owner: Who sends them.
         request: What is asked.
-        first: The ledger's number of the first attempt.
         reserved: The most that one attempt can cost, set aside in the budget.
 
     Attributes:
@@ -43,24 +42,30 @@ class Attempts(AttemptLog):
         sent: Whether it was sent; before that, it waits for its turn.
     """
 
-    def __init__(self, owner: Owner, request: Request, first: int, reserved: float) -> None:
+    def __init__(self, owner: Owner, request: Request, reserved: float) -> None:
         self._owner = owner
         self._request = request
         self.reserved = reserved
-        self.current = first
-        self.marked, self.sent = True, False
+        self.current = 0
+        self.marked, self.sent = False, False
 
-    def begin(self) -> None:
-        """Mark the next attempt, right before it is sent."""
+    async def begin(self) -> None:
+        """Mark the next attempt, right before it is sent; on the disk when this returns."""
         self._leave_if_ending()
-        if not self.marked:
-            (self.current,) = self._owner.ledger.begin([(self._request.id, self.reserved)])
-        self.marked = self.sent = True
+        mark = self._owner.commits.begin(self._request.id, self.reserved)
+        try:
+            self.current = await asyncio.shield(mark)
+        except asyncio.CancelledError:
+            mark.add_done_callback(self._unmark)
+            raise
+        self.marked = True
+        self._leave_if_ending()
+        self.sent = True
 
     def fail(self, failure: AttemptFailed) -> None:
         """Mark the current attempt as failed, and count what it may have cost."""
         usd = self.reserved if failure.may_cost else 0.0
-        self._owner.ledger.fail(self.current, failure.outcome, usd)
+        self._owner.commits.fail(self.current, failure.outcome, usd)
         self._owner.budget.settle(0.0, usd)
         self._owner.traffic.usd += usd
         self._owner.traffic.retries += 1
@@ -70,8 +75,12 @@ class Attempts(AttemptLog):
     def close(self, *, free: bool) -> None:
         """End without an answer; what was sent may still be paid for, unless it is `free`."""
         if self.marked and (free or not self.sent):
-            self._owner.ledger.fail(self.current, "cancelled")
+            self._owner.commits.fail(self.current, "cancelled")
             self.marked = False
+
+    def _unmark(self, mark: asyncio.Future[int]) -> None:
+        if not mark.cancelled() and mark.exception() is None:
+            self._owner.commits.fail(mark.result(), "cancelled")
 
     def _leave_if_ending(self) -> None:
         if self._owner.ending:

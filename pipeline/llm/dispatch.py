@@ -26,6 +26,7 @@ from cache_store.errors import RemoteError
 from pipeline.ledger import Ledger
 from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
+from pipeline.llm.commits import Commits
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
@@ -76,7 +77,11 @@ class Dispatcher:
         self._streak = max(SHORTEST_STREAK, STREAK_FACTOR * concurrency)
         self._length = math.inf if length is None else length
         self._grace = grace
+        self.commits = Commits(ledger)
         self._pending: dict[asyncio.Task[Answer], tuple[int, Request, Attempts]] = {}
+        self._arrived: list[asyncio.Task[Answer]] = []
+        self._wake = asyncio.Event()
+        self._looked_up: dict[int, tuple[Request, Answer | None, str | None]] = {}
         self._ready: dict[int, Result] = {}
         self._doubtful: list[tuple[int, Request, AttemptFailed]] = []
         self._stop = asyncio.Event()
@@ -88,6 +93,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Send no more; `stream` ends after what is in flight has had its moment."""
         self._stop.set()
+        self._wake.set()
 
     async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield results in plan order; see `source.AnswerSource`.
@@ -95,7 +101,6 @@ class Dispatcher:
         Close it (`contextlib.aclosing`): what is in flight then still gets its moment.
         """
         position = unsent = first  # the next to hand on, the next to send
-        stopped = asyncio.create_task(self._stop.wait())
         try:
             while True:
                 if not self.ending:
@@ -112,8 +117,8 @@ class Dispatcher:
                 elif self.ending or not self._pending:
                     break
                 else:
-                    waiting = {*self._pending, stopped}
-                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    await self._wake.wait()
+                    self._wake.clear()
                     self._collect()
             await self._drain()
             self._conclude()
@@ -129,8 +134,8 @@ class Dispatcher:
             await self._drain()
             raise
         finally:
-            stopped.cancel()
             await self._abandon()
+            await self.commits.flush()
 
     @property
     def ending(self) -> bool:
@@ -140,75 +145,89 @@ class Dispatcher:
 
     def _fill(self, unsent: int, reach: int) -> int:
         """Take results from the ledger and launch requests; return the next position to send."""
-        while unsent < reach and (free := self._concurrency - len(self._pending)) > 0:
-            places = range(unsent, min(unsent + free, reach))
-            requests = [self._request(place) for place in places]
-            ids = [request.id for request in requests]
-            known, given_up = self.ledger.get(ids), self.ledger.given_up(ids)
-            launch: list[tuple[int, Request, float]] = []
-            for place, request in zip(places, requests, strict=True):
-                if (answer := known.get(request.id)) is not None:
-                    self._ready[place] = Answered(request, answer, replayed=True)
-                    self.traffic.replayed += 1
-                elif (reason := given_up.get(request.id)) is not None:
-                    self._ready[place] = Unanswered(request, reason, replayed=True)
-                    self.traffic.failed += 1
-                else:
-                    worst = self.budget.worst_case(request)
-                    if not self.budget.reserve(worst):
-                        self._launch(launch)
-                        if not self._pending:
-                            self.end = "budget"
-                        return unsent
-                    launch.append((place, request, worst))
-                unsent += 1
-            self._launch(launch)
+        while unsent < reach and len(self._pending) < self._concurrency:
+            request, answer, reason = self._look_up(unsent)
+            if answer is not None:
+                self._ready[unsent] = Answered(request, answer, replayed=True)
+                self.traffic.replayed += 1
+            elif reason is not None:
+                self._ready[unsent] = Unanswered(request, reason, replayed=True)
+                self.traffic.failed += 1
+            else:
+                worst = self.budget.worst_case(request)
+                if not self.budget.reserve(worst):
+                    if not self._pending:
+                        self.end = "budget"
+                    break
+                self._launch(unsent, request, worst)
+            del self._looked_up[unsent]
+            unsent += 1
         return unsent
 
-    def _launch(self, launch: list[tuple[int, Request, float]]) -> None:
-        if not launch:
-            return
-        marks = self.ledger.begin([(request.id, worst) for _, request, worst in launch])
-        for (place, request, worst), mark in zip(launch, marks, strict=True):
-            log = Attempts(self, request, mark, worst)
-            task = asyncio.create_task(self._retrier.answer(self._backend, request, log))
-            self._pending[task] = (place, request, log)
+    def _look_up(self, place: int) -> tuple[Request, Answer | None, str | None]:
+        """A request, and its answer or why it has none, where the ledger knows; the places after it
+        are looked up with it."""
+        if place not in self._looked_up:
+            places = range(place, int(min(place + self._concurrency, self._length)))
+            requests = [self._request(one) for one in places]
+            ids = [request.id for request in requests]
+            known, given_up = self.ledger.get(ids), self.ledger.given_up(ids)
+            for one, request in zip(places, requests, strict=True):
+                found = (request, known.get(request.id), given_up.get(request.id))
+                self._looked_up[one] = found
+        return self._looked_up[place]
+
+    def _launch(self, place: int, request: Request, reserved: float) -> None:
+        log = Attempts(self, request, reserved)
+        task = asyncio.create_task(self._ask(request, log))
+        task.add_done_callback(self._arrive)
+        self._pending[task] = (place, request, log)
         self.traffic.in_flight = len(self._pending)
 
+    async def _ask(self, request: Request, log: Attempts) -> Answer:
+        """The answer to a request, once it is in the ledger."""
+        answer = await self._retrier.answer(self._backend, request, log)
+        cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens)
+        log.marked = False  # from here on it is an answer, whatever happens
+        await asyncio.shield(self.commits.store(log.current, request.id, answer, cost))
+        return answer
+
+    def _arrive(self, task: asyncio.Task[Answer]) -> None:
+        self._arrived.append(task)
+        self._wake.set()
+
     def _collect(self) -> None:
-        """Put what has arrived into the ledger, in one transaction, then among the ready."""
-        good: list[tuple[int, Request, Attempts, Answer]] = []
-        for task in [task for task in self._pending if task.done()]:
+        """Put what has arrived, and is in the ledger, among the ready."""
+        answered = False
+        arrived, self._arrived = self._arrived, []
+        for task in arrived:
             place, request, log = self._pending.pop(task)
-            if not task.cancelled() and task.exception() is None:
-                good.append((place, request, log, task.result()))
-                continue
-            self.budget.settle(log.reserved, 0.0)
             if task.cancelled():
+                self.budget.settle(log.reserved, 0.0)
                 log.close(free=self._backend.offline)
-            elif isinstance(error := task.exception(), AttemptFailed):
-                self._doubtful.append((place, request, error))
+            elif (error := task.exception()) is None:
+                self._keep(place, request, log, task.result())
+                answered = True
             else:
+                self.budget.settle(log.reserved, 0.0)
+                if isinstance(error, AttemptFailed):
+                    self._doubtful.append((place, request, error))
+                    continue
                 self._error = self._error or error
                 if log.marked:
-                    self.ledger.fail(log.current, type(error).__name__)
+                    self.commits.fail(log.current, type(error).__name__)
+        self._error = self._error or self.commits.error
         self.traffic.in_flight = len(self._pending)
-        if good:
-            self._keep(good)
+        if answered:
             self._believe()
         elif len(self._doubtful) >= self._streak:
             self._error = self._error or self._hopeless()
 
-    def _keep(self, good: list[tuple[int, Request, Attempts, Answer]]) -> None:
-        costs = [self.budget.cost(a.prompt_tokens, a.completion_tokens) for *_, a in good]
-        self.ledger.store(
-            (log.current, request.id, answer, cost)
-            for (_, request, log, answer), cost in zip(good, costs, strict=True)
-        )
-        for (place, request, log, answer), cost in zip(good, costs, strict=True):
-            self.budget.settle(log.reserved, cost or 0.0)
-            self._count(answer, cost or 0.0)
-            self._ready[place] = Answered(request, answer, replayed=False)
+    def _keep(self, place: int, request: Request, log: Attempts, answer: Answer) -> None:
+        cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens) or 0.0
+        self.budget.settle(log.reserved, cost)
+        self._count(answer, cost)
+        self._ready[place] = Answered(request, answer, replayed=False)
 
     def _believe(self) -> None:
         """Record the doubtful failures, and count them among the results."""

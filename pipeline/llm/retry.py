@@ -44,7 +44,7 @@ class AttemptLog:
     The base class keeps nothing.
     """
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """A further attempt is about to be sent."""
 
     def fail(self, failure: AttemptFailed) -> None:
@@ -87,7 +87,7 @@ class Retrier:
         """
         for number in range(1, self.policy.attempts + 1):
             place = await self._turn(request)
-            log.begin()
+            await log.begin()
             try:
                 answer = await backend.answer(request)
                 used = answer.prompt_tokens + answer.completion_tokens

@@ -37,7 +37,7 @@ class Log(AttemptLog):
 
     events: list[str] = field(default_factory=list)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         self.events.append("begin")
 
     def fail(self, failure: AttemptFailed) -> None:
