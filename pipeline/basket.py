@@ -123,17 +123,16 @@ class Basket:
         Raises:
             StorageError: If it cannot be written; what was published before stays.
         """
-        import pyarrow as pa
-
+        from cache_store.columns import text_table
         from cache_store.schema import captions_schema, rejects_schema
 
         current = self._writer.current
         captions = [
-            self._writer.write_captions(_table(rows, captions_schema(), pa))
+            self._writer.write_captions(text_table(rows, captions_schema()))
             for rows in _slices(self._captions, self._shard_rows)
         ]
         rejects = [
-            self._writer.write_rejects(_table(rows, rejects_schema(), pa))
+            self._writer.write_rejects(text_table(rows, rejects_schema()))
             for rows in _slices(self._rejects, self._shard_rows)
         ]
         return {
@@ -175,12 +174,6 @@ def _captions(writer: CacheWriter) -> Iterator[str]:
 def _slices(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for begin in range(0, len(rows), size):
         yield rows[begin : begin + size]
-
-
-def _table(rows: Sequence[Any], schema: Any, pa: Any) -> Any:
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.table(arrays, schema=schema)
 
 
 def _with(listed: Sequence[FileEntry], new: Sequence[FileEntry]) -> tuple[FileEntry, ...]:

@@ -236,7 +236,7 @@ class Ledger:
     @contextmanager
     def tables(self) -> Iterator[sqlite3.Connection]:
         """One transaction for those who keep tables of their own in this file."""
-        with self._transaction():
+        with self.transactions():
             yield self._connection
 
     def close(self) -> None:
