@@ -27,6 +27,7 @@ from pipeline.basket import SHARD_ROWS
 from pipeline.harvest import Harvest
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Backend, Model
+from pipeline.llm.batch.beside import check_batches, held_usd
 from pipeline.llm.dialect import Learner, dialects_of
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.limits import Limiter
@@ -159,6 +160,7 @@ def generate(
         recall(backend, writer.manifest, plan.model)
         with open_ledger(writer.path, plan_key(plan)) as ledger:
             if source is None:
+                check_batches(ledger, plan_key(plan), cache)
                 source = asking(backend, retrier, limits)
             run = _Run(writer, ledger, plan, backend, n, limits, source, progress, changed)
             try:
@@ -179,6 +181,7 @@ def asking(backend: Model, retrier: Retrier | None, limits: Limits) -> OpenSourc
         raise TypeError(f"{backend.name} answers no single requests: give its source")
 
     def open_source(job: Job) -> AnswerSource:
+        job.budget.hold(held_usd(job.ledger))
         return Dispatcher(
             job.request,
             backend,

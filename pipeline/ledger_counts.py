@@ -111,6 +111,19 @@ def read_ledger(folder: Path) -> Iterator[LedgerReader | None]:
         StorageError: If it cannot be read.
         VersionMismatchError: If a newer version wrote it.
     """
+    with open_to_read(folder) as connection:
+        if connection is None:
+            yield None
+            return
+        path = folder / FILE_NAME
+        with told(path):
+            version = version_of(connection, path)
+        yield LedgerReader(path, connection, version)
+
+
+@contextmanager
+def open_to_read(folder: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open the file of the ledger in `folder` beside any writer; None if there is none."""
     path = folder / FILE_NAME
     if not path.exists():
         yield None
@@ -121,8 +134,7 @@ def read_ledger(folder: Path) -> Iterator[LedgerReader | None]:
         with told(path):
             # One moment for all that is read, whatever is written meanwhile.
             connection.execute("BEGIN")
-            version = version_of(connection, path)
-        yield LedgerReader(path, connection, version)
+        yield connection
     finally:
         connection.close()
 

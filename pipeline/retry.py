@@ -172,7 +172,8 @@ class _Retry:
             await self._backend.aclose()
         if self._source.end == "budget":
             return self._report("budget spent")
-        return self._report("stopped" if self._source.end == "stopped" else "done")
+        stopped = self._source.end in ("stopped", "waiting")
+        return self._report("stopped" if stopped else "done")
 
     async def _gather(self, tick: Tick) -> None:
         try:

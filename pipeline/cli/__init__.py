@@ -13,6 +13,7 @@ import typer
 
 from cache_store import console
 from pipeline.cli import (
+    batches,
     concepts,
     dedupe,
     demo,
@@ -88,6 +89,7 @@ for _command in (
     generate,
     status,
     retry,
+    batches,
     import_,
     embed,
     index,

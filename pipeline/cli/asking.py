@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from cache_store.errors import UsageError
+from cache_store.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.generate import Limits
@@ -71,15 +71,16 @@ class Asking:
     backend: Annotated[
         BackendName,
         typer.Option(
-            help="Who writes: a server (openai: any compatible one, its key in OPENAI_API_KEY), a "
-            "model on this machine (local), no model at all (grammar), a fake (scripted)."
+            help="Who writes: a server (openai: any compatible one, its key in OPENAI_API_KEY; "
+            "openai-batch: at half the price, within a day), a model on this machine (local), no "
+            "model at all (grammar), a fake (scripted)."
         ),
     ] = BackendName.local
     model: Annotated[
         Optional[str],
         typer.Option(
             metavar="M",
-            help="openai: the model's name; local: a GGUF file.",
+            help="openai, openai-batch: the model's name; local: a GGUF file.",
             show_default="local: the small one of `make models`",
         ),
     ] = None
@@ -97,8 +98,8 @@ class Asking:
         typer.Option(
             min=1,
             metavar="C",
-            help="Requests in flight; local: copies of the model.",
-            show_default="8; local: one a core",
+            help="Requests in flight; openai-batch: batches; local: copies of the model.",
+            show_default="8; openai-batch: 4; local: one a core",
         ),
     ] = None
     rpm: Annotated[
@@ -161,6 +162,36 @@ class Asking:
             show_default="none beside this one",
         ),
     ] = None
+    batch_requests: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            max=50_000,
+            metavar="B",
+            help="openai-batch: requests a batch, at most.",
+            show_default="5000",
+        ),
+    ] = None
+    poll: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.01,
+            metavar="SECONDS",
+            help="openai-batch: longest time between two looks at the batches.",
+            show_default="120",
+        ),
+    ] = None
+    no_wait: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait",
+            help="openai-batch: collect what has ended, submit what is needed, and do not wait.",
+        ),
+    ] = False
+    keep_files: Annotated[
+        bool,
+        typer.Option("--keep-files", help="openai-batch: leave the files at the server."),
+    ] = False
     script: Annotated[
         Optional[str],
         typer.Option(
@@ -173,7 +204,8 @@ class Asking:
         Optional[Path],
         typer.Option(
             metavar="FILE",
-            help='JSON, USD a million tokens: {"MODEL": {"input": 0.15, "output": 0.6}}.',
+            help='JSON, USD a million tokens: {"MODEL": {"input": 0.15, "output": 0.6}}; '
+            "openai-batch: batch_input and batch_output where it has them.",
             show_default=False,
         ),
     ] = None
@@ -204,7 +236,7 @@ class Asking:
 
     def open(self) -> Chosen:
         """Make the backend that answers; nothing is sent."""
-        from pipeline.llm.select import open_backend
+        from pipeline.llm.select import Batching, open_backend
 
         return open_backend(
             self.backend.value,
@@ -214,6 +246,7 @@ class Asking:
             concurrency=self.concurrency,
             timeout=self.timeout,
             workers=self.workers,
+            batching=Batching(self.batch_requests, self.poll, self.no_wait, self.keep_files),
             script=tuple(name.strip() for name in (self.script or "").split(",") if name.strip()),
         )
 
@@ -221,12 +254,18 @@ class Asking:
         """Read what `model` costs; None without --prices."""
         from pipeline.llm.prices import read_price
 
-        return read_price(self.prices, model) if self.prices is not None else None
+        if self.prices is None:
+            return None
+        return read_price(self.prices, model, batch=self.backend is BackendName.openai_batch)
 
     def limits(self, chosen: Chosen) -> Limits:
         """How much a run may ask of the backend."""
         from pipeline.generate import Limits
 
+        if chosen.source is not None and (self.rpm is not None or self.tpm is not None):
+            raise ConfigError(
+                [f"--rpm and --tpm are for single requests, not for --backend {self.backend.value}"]
+            )
         return Limits(
             concurrency=chosen.concurrency,
             requests_per_caption=self.requests_per_caption,
@@ -266,7 +305,9 @@ class Asking:
         typed: list[str] = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default:
+            if value is True:
+                typed.append(f"--{field.name.replace('_', '-')}")
+            elif value != field.default:
                 for one in value if isinstance(value, list) else [value]:
                     said = one.value if isinstance(one, Enum) else one
                     typed += [f"--{field.name.replace('_', '-')}", str(said)]

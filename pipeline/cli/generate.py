@@ -46,6 +46,7 @@ def command(
           --prices prices.json --max-usd 5
       lqtse-cache generate my-cache -n 1000000 --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --concurrency 64
+      lqtse-cache generate my-cache -n 100000 --backend openai-batch --model gpt-4o-mini
     """
     from pipeline.generate import generate
     from pipeline.panel import Progress, plain_line, shown
@@ -75,16 +76,22 @@ def command(
         if progress.traffic.asked or progress.traffic.replayed:
             console.note(plain_line(progress))
         raise
-    _end(cache, report, as_json)
+    words = [*asking.words(), *(["--append"] if append else [])]
+    _end(cache, report, as_json, command_line("generate", cache, "-n", n, *words))
 
 
-def _end(cache: Path, report: Report, as_json: bool) -> None:
+def _end(cache: Path, report: Report, as_json: bool, same: str) -> None:
     if report.outcome == "stopped":
         console.note(
             f"stopped: {report.plan_total:,} of {report.progress.wanted:,} captions are in "
             f"{cache}, and every answer is in its ledger"
         )
+        _left_at_server(cache, report)
         raise KeyboardInterrupt
+    if report.outcome == "waiting":
+        console.note(f"{report.progress.traffic.waiting}: run the same command in an hour or so")
+        console.summarise(_facts(report), as_json=as_json, next_command=same)
+        return
     if report.outcome == "already there":
         console.note(f"nothing to do: the cache has {report.plan_total:,} captions of this plan")
     if report.outcome == "budget spent":
@@ -99,12 +106,23 @@ def _end(cache: Path, report: Report, as_json: bool) -> None:
             f"{many:,} requests got no answer: {command_line('retry', cache)}, with the same "
             "options, asks them again"
         )
+    _left_at_server(cache, report)
     console.summarise(
         _facts(report),
         as_json=as_json,
         next_command=command_line("embed", cache, "--space", "tiny"),
         title=f"generated {cache}",
     )
+
+
+def _left_at_server(cache: Path, report: Report) -> None:
+    """Say what goes on without us, and what to do about it."""
+    traffic = report.progress.traffic
+    if traffic.waiting:
+        console.note(
+            f"{traffic.waiting}, and goes on there: the same command collects it, "
+            f"{command_line('batches', cache, '--cancel')} cancels it"
+        )
 
 
 def _facts(report: Report) -> dict[str, object]:

@@ -36,8 +36,13 @@ class Price:
         return (prompt_tokens * self.input + completion_tokens * self.output) / PER
 
 
-def read_price(path: Path, model: str) -> Price:
+def read_price(path: Path, model: str, *, batch: bool = False) -> Price:
     """Read the price of `model` from a JSON file, `{model: {"input": x, "output": y}}`.
+
+    Args:
+        path: The file.
+        model: The model's name.
+        batch: The price in batches: "batch_input" and "batch_output" where the file has them.
 
     Raises:
         UsageError: If the file cannot be read or does not name the model.
@@ -54,19 +59,23 @@ def read_price(path: Path, model: str) -> Price:
     if not isinstance(table, Mapping) or model not in table:
         known = ", ".join(map(str, table)) if isinstance(table, Mapping) else "no table"
         raise UsageError("no price for this model", where=path, expected=model, found=known)
-    return _price(table[model], model, path)
+    return _price(table[model], model, path, batch)
 
 
-def _price(entry: Any, model: str, path: Path) -> Price:
+def _price(entry: Any, model: str, path: Path, batch: bool) -> Price:
     values = entry if isinstance(entry, Mapping) else {}
+    names = [
+        f"batch_{name}" if batch and f"batch_{name}" in values else name
+        for name in ("input", "output")
+    ]
     faults = [
         f"{model}.{name} must be a number of at least 0, got {values.get(name)!r}"
-        for name in ("input", "output")
+        for name in names
         if not _is_amount(values.get(name))
     ]
     if faults:
         raise ConfigError(faults, where=path)
-    return Price(float(values["input"]), float(values["output"]))
+    return Price(*(float(values[name]) for name in names))
 
 
 def _is_amount(value: object) -> bool:
@@ -123,6 +132,10 @@ class Budget:
             return False
         self._reserved += amount
         return True
+
+    def hold(self, amount: float) -> None:
+        """Set `amount` USD aside for what is under way already, even beyond the limit."""
+        self._reserved += amount
 
     def settle(self, reserved: float, spent: float) -> None:
         """Give back what was set aside for a request, and count what it cost."""

@@ -19,8 +19,24 @@ SCRIPTED_CONCURRENCY = 8
 _ELSEWHERE = {
     "vllm": "Start vLLM's server, `vllm serve MODEL`, and use it: --backend openai --model MODEL "
     "--base-url http://127.0.0.1:8000/v1",
-    "openai-batch": "Use --backend openai",
 }
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What a user said of batches; None where nothing was said.
+
+    Attributes:
+        requests: Requests a batch, at most.
+        poll: Longest time between two looks at the batches, in seconds.
+        no_wait: Whether only to submit, and to collect what has ended.
+        keep_files: Whether to leave files at the server.
+    """
+
+    requests: int | None = None
+    poll: float | None = None
+    no_wait: bool = False
+    keep_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,7 @@ def open_backend(
     timeout: float | None = None,
     workers: int | None = None,
     script: Sequence[str] = (),
+    batching: Batching = Batching(),
 ) -> Chosen:
     """Make the backend of this name.
 
@@ -60,6 +77,7 @@ def open_backend(
         timeout: For openai, seconds for one answer.
         workers: For openai, processes that send; None sends from this one.
         script: For scripted, how it behaves.
+        batching: For openai-batch, how batches are made.
 
     Raises:
         UsageError: If the backend does not exist or lacks something.
@@ -73,15 +91,21 @@ def open_backend(
     _refuse(
         name,
         {
-            "--model": (model, ("openai", "local")),
-            "--base-url": (base_urls or None, ("openai",)),
+            "--model": (model, ("openai", "openai-batch", "local")),
+            "--base-url": (base_urls or None, ("openai", "openai-batch")),
             "--timeout": (timeout, ("openai",)),
             "--workers": (workers, ("openai",)),
             "--script": (script or None, ("scripted",)),
+            "--batch-requests": (batching.requests, ("openai-batch",)),
+            "--poll": (batching.poll, ("openai-batch",)),
+            "--no-wait": (batching.no_wait or None, ("openai-batch",)),
+            "--keep-files": (batching.keep_files or None, ("openai-batch",)),
         },
     )
     if name == "openai":
         return _openai(model, base_urls, style, concurrency, timeout, workers)
+    if name == "openai-batch":
+        return _openai_batch(model, base_urls, style, concurrency, batching)
     if name == "local":
         return _local(model, style, concurrency)
     if name == "grammar":
@@ -125,6 +149,39 @@ def _openai(
     settings = Settings(model, urls, style or "chat", timeout)
     backend = FleetBackend(settings, workers) if workers else open_servers(settings)
     return Chosen(backend, concurrency or SERVER_CONCURRENCY)
+
+
+def _openai_batch(
+    model: str | None,
+    base_urls: Sequence[str],
+    style: PromptStyle | None,
+    batches: int | None,
+    batching: Batching,
+) -> Chosen:
+    from pipeline.llm.batch.model import BATCH_REQUESTS, BATCHES, POLL, BatchModel, BatchOptions
+    from pipeline.llm.batch.remote import BatchServer
+    from pipeline.llm.openai_server import DEFAULT_URL, KEY_VARIABLE
+
+    if not model:
+        raise UsageError(
+            "--backend openai-batch needs a model",
+            hint="Name one as the server knows it: --model NAME",
+        )
+    if len(base_urls) > 1:
+        raise UsageError(
+            "--backend openai-batch works with one server", found=f"{len(base_urls)} --base-url"
+        )
+    options = BatchOptions(
+        requests=batching.requests or BATCH_REQUESTS,
+        batches=batches or BATCHES,
+        poll=batching.poll or POLL,
+        wait=not batching.no_wait,
+        keep_files=batching.keep_files,
+    )
+    url = next(iter(base_urls), None) or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    server = BatchServer(url, api_key=os.environ.get(KEY_VARIABLE))
+    backend = BatchModel(model, server, style=style or "chat")
+    return Chosen(backend, options.batches, backend.source(options))
 
 
 def _local(model: str | None, style: PromptStyle | None, engines: int | None) -> Chosen:

@@ -18,13 +18,16 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.llm.batch.rounds import Member
 from pipeline.llm.prices import Price
 
 if TYPE_CHECKING:
     from pipeline.ledger import Ledger
+
+# What follows a plan's key where a choice of its requests is asked again, by other positions.
+RETRY: Final = ".retry"
 
 State = Literal["planned", "submitted", "collected", "done"]
 
@@ -169,10 +172,7 @@ class Book:
     def open(self) -> list[Entry]:
         """What is not done, oldest first."""
         with self._ledger.tables() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM batches WHERE state != 'done' ORDER BY number"
-            ).fetchall()
-        return [_entry(row) for row in rows]
+            return [entry for entry, _ in open_batches(connection)]
 
     def members(self, entry: Entry) -> list[Member]:
         """The requests of a batch, in the order of the plan."""
@@ -199,6 +199,22 @@ class Book:
                 (*values, json.dumps(list(files)), entry.number),
             )
             return _entry(_row(connection, entry.number))
+
+
+def open_batches(connection: sqlite3.Connection) -> list[tuple[Entry, int]]:
+    """What is not done, oldest first, and how many requests each holds; [] without a book.
+
+    Args:
+        connection: To a ledger's file, to read or to write.
+    """
+    tables = "SELECT count(*) FROM sqlite_master WHERE name = 'batches'"
+    if not connection.execute(tables).fetchone()[0]:
+        return []
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, (SELECT count(*) FROM batch_requests WHERE batch = number) "
+        "FROM batches WHERE state != 'done' ORDER BY number"
+    ).fetchall()
+    return [(_entry(row[:-1]), row[-1]) for row in rows]
 
 
 def _row(connection: sqlite3.Connection, number: int) -> tuple[Any, ...]:

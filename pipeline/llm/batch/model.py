@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,13 +87,19 @@ class BatchModel:
         return f"BatchModel(model={self.model!r}, server={self.server!r})"
 
     def describe(self) -> dict[str, Any]:
-        """Settings for the provenance; `dialect.recalled` reads them in a later run."""
+        """Settings for the provenance, from which a later run recalls the dialect."""
         return {
             "backend": self.name,
             "llm": True,
             "base_url": self.server.address,
             "dialects": {self.server.address: self.dialect.memory()},
         }
+
+    def recall(self, dialects: Mapping[str, Mapping[str, Any]]) -> None:
+        """Begin with what an earlier run found out, by address; see `base.Learner`."""
+        kept = dialects.get(self.server.address)
+        if kept is not None:
+            self.dialect = Dialect.recalled(kept)
 
     async def aclose(self) -> None:
         """Close the connections."""

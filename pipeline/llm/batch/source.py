@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
 from cache_store.errors import LqtseError, RemoteError, UnreachableError, UsageError
-from pipeline.llm.batch.book import Book, Entry
+from pipeline.llm.batch.book import RETRY, Book, Entry
 from pipeline.llm.batch.choose import Chooser
 from pipeline.llm.batch.collect import Collector, Tally
 from pipeline.llm.batch.faults import NotThere
@@ -60,7 +60,7 @@ class BatchSource:
         self._options = options
         # A job with an end is not the plan but a choice from it (`retry`), whose positions mean
         # something else: the batches of the two are kept apart.
-        self._plan = job.plan if job.length is None else f"{job.plan}.retry"
+        self._plan = job.plan if job.length is None else job.plan + RETRY
         self._book = Book(job.ledger)
         self._collector = Collector(model.server, self._book, job.ledger)
         self._submitter = Submitter(job, self._plan, model, self._book)
@@ -168,7 +168,7 @@ class BatchSource:
         """Take up what earlier runs left."""
         for entry in self._book.open():
             if entry.plan != self._plan:
-                self._job.budget.settle(-entry.worst_usd, 0.0)
+                self._job.budget.hold(entry.worst_usd)
                 continue
             if entry.address != self._model.server.address:
                 raise UsageError(
@@ -181,8 +181,7 @@ class BatchSource:
             if entry.state == "collected":
                 await self._clean(entry)
                 continue
-            # Set aside, though it may pass the limit: it is at the server already.
-            self._job.budget.settle(-entry.worst_usd, 0.0)
+            self._job.budget.hold(entry.worst_usd)
             pending = await self._submitter.resume(entry)
             if pending is not None:
                 self._pending.add(pending)

@@ -170,7 +170,7 @@ def test_another_seed_on_the_same_cache_is_refused_unless_asked_for(
     ("words", "code", "says"),
     [
         (("--backend", "vllm"), 2, "vllm serve"),
-        (("--backend", "openai-batch"), 2, "--backend openai"),
+        (("--backend", "openai-batch"), 2, "--model NAME"),
         (("--backend", "openai"), 2, "--model NAME"),
         (("--backend", "openai", "--model", "m"), 5, "OPENAI_API_KEY"),
         (("--backend", "openai", "--model", "m", "--base-url", "nowhere"), 2, "address"),

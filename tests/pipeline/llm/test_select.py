@@ -7,7 +7,8 @@ import pytest
 from cache_store.errors import AuthenticationError, ConfigError, MissingDependencyError, UsageError
 from pipeline.llm import weights
 from pipeline.llm.openai_server import OpenAIBackend
-from pipeline.llm.select import open_backend
+from pipeline.llm.scripted_server import ScriptedServer
+from pipeline.llm.select import Batching, open_backend
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +50,37 @@ def test_openai_needs_a_model_and_a_key() -> None:
         open_backend("openai", model="m")
 
 
-@pytest.mark.parametrize(("name", "says"), [("vllm", "vllm serve"), ("openai-batch", "openai")])
+@pytest.mark.parametrize(("name", "says"), [("vllm", "vllm serve")])
 def test_what_is_not_built_in_says_what_to_use(name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         open_backend(name)
+
+
+def test_batches_are_made_as_the_user_says() -> None:
+    batching = Batching(requests=7, poll=2.0, no_wait=True)
+    with ScriptedServer() as server:
+        chosen = open_backend(
+            "openai-batch", model="m", base_urls=[server.url], concurrency=2, batching=batching
+        )
+    assert (chosen.backend.name, chosen.concurrency) == ("openai-batch", 2)
+    assert chosen.source is not None
+    asyncio.run(chosen.backend.aclose())
+
+
+def test_batches_need_a_model_a_key_and_one_server() -> None:
+    with pytest.raises(UsageError, match="--model NAME"):
+        open_backend("openai-batch")
+    with pytest.raises(AuthenticationError, match="OPENAI_API_KEY"):
+        open_backend("openai-batch", model="m")
+    with pytest.raises(UsageError, match="one server"):
+        open_backend("openai-batch", model="m", base_urls=["http://a/v1", "http://b/v1"])
+
+
+def test_what_is_said_of_batches_is_refused_elsewhere() -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_backend("grammar", batching=Batching(5, 1.0, True, True))
+    for flag in ("--batch-requests", "--poll", "--no-wait", "--keep-files"):
+        assert flag in caught.value.message
 
 
 def test_an_unknown_backend_names_the_known_ones() -> None:
