@@ -8,14 +8,16 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cache_store.errors import RemoteError
 from pipeline.llm.base import Answer
 from pipeline.llm.batch.book import Book, Entry
 from pipeline.llm.batch.faults import NotThere
 from pipeline.llm.batch.lines import DAMAGED, MISSING, NOT_IN_IT, Failure, read_line
-from pipeline.llm.batch.remote import BatchServer
+from pipeline.llm.batch.remote import ENDED, BatchServer
 from pipeline.llm.batch.rounds import Member
 
 if TYPE_CHECKING:
@@ -108,6 +110,38 @@ class Collector:
                 left.append(file_id)
         self._book.done(entry)
         return left
+
+    async def sweep(self, plan: str, keep_files: bool) -> list[str]:
+        """Finish what a run left that died with all answers of a batch in the ledger.
+
+        Args:
+            plan: The key of the plan whose batches are meant.
+            keep_files: Whether to leave files at the server.
+
+        Returns:
+            The files that could not be deleted.
+        """
+        left: list[str] = []
+        for entry in self._book.open():
+            if (entry.plan, entry.address) != (plan, self._server.address):
+                continue
+            if entry.state == "submitted" and self._is_answered(entry):
+                entry = await self._finished(entry)
+            if entry.state == "collected":
+                left += await self.clean(entry, keep_files=keep_files)
+        return left
+
+    def _is_answered(self, entry: Entry) -> bool:
+        ids = [member.request_id for member in self._book.members(entry)]
+        return len(self._ledger.get(ids)) == len(ids)
+
+    async def _finished(self, entry: Entry) -> Entry:
+        """Learn the files of a batch whose answers are known; a server that is away can wait."""
+        with suppress(NotThere, RemoteError):
+            batch = await self._server.batch(entry.batch_id or "")
+            if batch.status in ENDED:
+                entry, _ = await self.collect(entry, batch)
+        return entry
 
 
 class _Reader:

@@ -89,6 +89,7 @@ class BatchSource:
         """Yield results in plan order; see `source.AnswerSource.stream`."""
         position = self._chooser.unsent = first
         self._slots = self._options.batches if first else 1
+        self._note_left(await self._collector.sweep(self._plan, self._options.keep_files))
         while True:
             results = self._known(position)
             for result in results:
@@ -178,9 +179,6 @@ class BatchSource:
                     hint=f"Go on with --base-url {entry.address}, or give it up: "
                     "lqtse-cache batches CACHE --cancel",
                 )
-            if entry.state == "collected":
-                await self._clean(entry)
-                continue
             self._job.budget.hold(entry.worst_usd)
             pending = await self._submitter.resume(entry)
             if pending is not None:
@@ -317,7 +315,9 @@ class BatchSource:
         )
 
     async def _clean(self, entry: Entry) -> None:
-        left = await self._collector.clean(entry, keep_files=self._options.keep_files)
+        self._note_left(await self._collector.clean(entry, keep_files=self._options.keep_files))
+
+    def _note_left(self, left: list[str]) -> None:
         if left:
             self._options.note(f"files that could not be deleted: {', '.join(left)}")
 
