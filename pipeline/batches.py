@@ -242,8 +242,9 @@ class _Cancelling:
             if entry.ours:
                 await self._server.cancel(batch_id)
             batch = await self._server.batch(batch_id)
+            if entry.ours and batch.status not in ENDED:
+                self._note(f"waiting for batch {batch_id} to be cancelled")
             while entry.ours and batch.status not in ENDED:
-                self._note(f"waiting for batch {batch_id}: {batch.status}")
                 await asyncio.sleep(self._poll)
                 batch = await self._server.batch(batch_id)
         except NotThere:

@@ -20,6 +20,33 @@ def test_a_price_is_read_by_model(tmp_path: Path) -> None:
     assert read_price(path, "m") == Price(1.0, 2.5)
 
 
+def test_batches_have_prices_of_their_own_where_the_file_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(
+        json.dumps(
+            {
+                "m": {"input": 1, "output": 2.5, "batch_input": 0.5, "batch_output": 1.25},
+                "plain": {"input": 1, "output": 2.5},
+                "wrong": {"input": 1, "output": 2.5, "batch_input": -1},
+            }
+        )
+    )
+    assert read_price(path, "m", batch=True) == Price(0.5, 1.25)
+    assert read_price(path, "m") == Price(1.0, 2.5)
+    assert read_price(path, "plain", batch=True) == Price(1.0, 2.5)
+    assert read_price(path, "wrong") == Price(1.0, 2.5)
+    with pytest.raises(ConfigError, match=r"wrong\.batch_input must be"):
+        read_price(path, "wrong", batch=True)
+
+
+def test_what_is_held_counts_though_it_passes_the_limit() -> None:
+    budget = Budget(Price(1.0, 1.0), limit=1.0)
+    budget.hold(3.0)
+    assert not budget.reserve(0.1)
+    budget.settle(3.0, 0.5)
+    assert budget.reserve(0.5)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
