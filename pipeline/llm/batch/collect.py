@@ -188,26 +188,24 @@ class _Reader:
         """Attempts that failed, for the ledger; one that may be charged for counts in full."""
         failed = [(name, one) for name, one in self.tally.failures.items() if one.counts]
         share = self._entry.worst_usd / max(len(self._ids), 1)
-        marks = self._ledger.begin([(name, 0.0) for name, _ in failed]) if failed else []
-        for mark, (_, failure) in zip(marks, failed, strict=True):
-            usd = share if failure.may_cost else 0.0
-            self._ledger.fail(mark, failure.reason, usd)
-            self.tally.usd += usd
+        with self._ledger.transactions():
+            for name, failure in failed:
+                usd = share if failure.may_cost else 0.0
+                self._ledger.write_fail(self._ledger.write_begin(name, usd), failure.reason, usd)
+                self.tally.usd += usd
 
     def _store(self) -> None:
         if not self._batch:
             return
-        marks = self._ledger.begin([(request_id, 0.0) for request_id, _ in self._batch])
-        costs = [self._cost(answer) for _, answer in self._batch]
-        self._ledger.store(
-            (mark, request_id, answer, cost)
-            for mark, (request_id, answer), cost in zip(marks, self._batch, costs, strict=True)
-        )
-        for (request_id, answer), cost in zip(self._batch, costs, strict=True):
+        with self._ledger.transactions():
+            for request_id, answer in self._batch:
+                mark = self._ledger.write_begin(request_id, 0.0)
+                self._ledger.write_answer(mark, request_id, answer, self._cost(answer))
+        for request_id, answer in self._batch:
             self.tally.answered.add(request_id)
             self.tally.prompt_tokens += answer.prompt_tokens
             self.tally.completion_tokens += answer.completion_tokens
-            self.tally.usd += cost or 0.0
+            self.tally.usd += self._cost(answer) or 0.0
         self._batch = []
 
     def _cost(self, answer: Answer) -> float | None:
