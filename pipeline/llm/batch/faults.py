@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cache_store.errors import (
@@ -51,10 +53,8 @@ class Faults:
         """
         import openai
 
-        try:
-            import httpx2 as http
-        except ImportError:  # openai before 3.0
-            import httpx as http  # type: ignore[import-not-found,no-redef]
+        # openai changed its HTTP library with version 3.
+        http = import_module("httpx2" if find_spec("httpx2") else "httpx")
         strange = (ValueError, AttributeError, TypeError)
         return (openai.OpenAIError, http.HTTPError, OSError, *strange)
 

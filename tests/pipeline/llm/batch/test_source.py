@@ -29,6 +29,7 @@ from pipeline.llm.retry import RetryPolicy
 from pipeline.llm.scripted import Call, Script
 from pipeline.llm.scripted_batches import BatchScript
 from pipeline.llm.scripted_server import ScriptedServer
+from pipeline.retry import retry
 from prompts.plan import Plan
 from tests.pipeline.llm.requests import small_plan
 
@@ -155,6 +156,31 @@ def test_a_request_that_fails_again_and_again_is_given_up_and_the_run_goes_on(
         assert report.outcome == "done"
         assert sorted(set(server.calls.values())) == [1, 3], "three attempts, then no more"
         assert report.progress.traffic.failed == sum(count == 3 for count in server.calls.values())
+
+
+def test_retry_asks_in_batches_too(tmp_path: Path) -> None:
+    well: list[bool] = []
+
+    def unlucky(call: Call) -> str:
+        bad = call.request.id.endswith(tuple("01234")) and not well
+        return "server_error" if bad else "good"
+
+    with serving(unlucky, polls=2) as server:
+        failed = run(server, tmp_path, 60).unanswered
+        assert failed.keys() == {"no_answer: server_error"}
+        well.append(True)
+        before = server.calls.total()
+        outcomes = []
+        for wait in (False, True):  # submitted by one run, collected by another
+            model = BatchModel("scripted", BatchServer(server.url))
+            source = model.source(BatchOptions(poll=0.01, wait=wait))
+            report = retry(tmp_path, PLAN, model, source=source)
+            outcomes.append((report.outcome, report.answered))
+        many = failed["no_answer: server_error"]
+        assert outcomes == [("stopped", 0), ("done", many)]
+        assert server.calls.total() == before + many
+        assert server.batches.created[-1]["plan"].endswith(".retry")
+        assert server.batches.files.stored == {}
 
 
 def test_a_server_that_answers_nothing_ends_the_run(tmp_path: Path) -> None:
