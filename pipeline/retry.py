@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from prompts.plan import Plan
     from prompts.request import Request
 
-Outcome = Literal["done", "nothing to do", "stopped", "budget spent"]
+Outcome = Literal["done", "nothing to do", "stopped", "budget spent", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,13 @@ class _Retry:
                 await self._gather(tick)
         finally:
             await self._backend.aclose()
-        if self._source.end == "budget":
-            return self._report("budget spent")
-        stopped = self._source.end in ("stopped", "waiting")
-        return self._report("stopped" if stopped else "done")
+        ends: dict[str, Outcome] = {
+            "": "done",
+            "stopped": "stopped",
+            "budget": "budget spent",
+            "waiting": "waiting",
+        }
+        return self._report(ends[self._source.end])
 
     async def _gather(self, tick: Tick) -> None:
         try:

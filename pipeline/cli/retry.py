@@ -64,6 +64,8 @@ def command(
             f"stopped: {report.answered:,} of {report.failures:,} requests have an answer now"
         )
         raise KeyboardInterrupt
+    if report.outcome == "waiting":
+        console.note(f"{report.traffic.waiting}: run the same command in an hour or so")
     if report.outcome == "nothing to do":
         console.note(f"nothing to do: {_nothing(report)}")
     if report.outcome == "budget spent":

@@ -1,10 +1,13 @@
 """The OpenAI Batch API: half the price, answers within a day.
 
-lines     what a batch's files hold, line by line
-rounds    which requests go into one batch, and how it is found again
-remote    the calls to the server
-book      which batches this cache has at the server; survives any crash
-collect   from a batch that ended to the ledger
-source    brings the results of a plan from batches
 model     the backend that the command line calls openai-batch
+source    brings the results of a plan from batches
+choose    which requests go into the next batch; room, how many and how large they may be
+submit    how a batch gets to the server, and how one is found there
+pending   what a run knows of its batches at the server
+collect   from a batch that ended to the ledger; verdict, what follows for its requests
+book      which batches a cache has at servers; survives any crash
+beside    what they mean to a run that asks request by request
+remote    the calls to the server; faults, what goes wrong with them
+rounds    how a batch is found again; lines, what its files hold
 """

@@ -26,15 +26,15 @@ from pipeline.llm.batch.lines import Failure
 from pipeline.llm.batch.model import BatchModel, BatchOptions
 from pipeline.llm.batch.pending import Pending, PendingBatches
 from pipeline.llm.batch.remote import ENDED
+from pipeline.llm.batch.room import Room
 from pipeline.llm.batch.submit import Submitter
-from pipeline.llm.batch.verdict import Verdict, gone, judge, no_room
+from pipeline.llm.batch.verdict import Verdict, gone, judge
 from pipeline.llm.source import Answered, End, Job, Result, Traffic, Unanswered
 
 _AT_ONCE = 64  # results read from the ledger at a time
 _FIRST_POLL = 5.0  # seconds
 _POLL_GROWTH = 1.5
 _SILENCE = 3600.0  # seconds for which a server that cannot be reached is waited for
-_FEWEST = 50  # requests: a server without room even for so few is left alone
 
 
 class BatchSource:
@@ -66,9 +66,7 @@ class BatchSource:
         self._submitter = Submitter(job, self._plan, model, self._book)
         self._pending = PendingBatches()
         self._chooser = Chooser(job, self._pending, 0)
-        self._most = options.requests
-        self._slots = 1
-        self._room = options.batches  # batches at a time that the account has room for
+        self._room = Room(options)
         self._learnt: set[str] = set()
         self._opened = False
         self._over = False
@@ -88,7 +86,8 @@ class BatchSource:
     async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield results in plan order; see `source.AnswerSource.stream`."""
         position = self._chooser.unsent = first
-        self._slots = self._options.batches if first else 1
+        if first:
+            self._room.open_up()
         self._note_left(await self._collector.sweep(self._plan, self._options.keep_files))
         while True:
             results = self._known(position)
@@ -99,7 +98,7 @@ class BatchSource:
                 # The caller may never wait: let signals in.
                 await asyncio.sleep(0)
             if results:
-                self._slots = self._options.batches
+                self._room.open_up()
             elif self._over or self._error or self._stop.is_set() or self._at_end(position):
                 break
             else:
@@ -192,14 +191,16 @@ class BatchSource:
     async def _submit(self, position: int, need: int) -> bool:
         """Make the batches that are due; False if there were none."""
         made = False
-        while len(self._pending) < min(self._slots, self._room) and not self._stop.is_set():
-            if not self._chooser.is_due(position, need, self._most):
+        while len(self._pending) < self._room.batches and not self._stop.is_set():
+            if not self._chooser.is_due(position, need, self._room.requests):
                 break
             reach = position + need
             if self._job.length is not None:
                 reach = min(reach, self._job.length)
             with tempfile.TemporaryFile() as content:
-                chosen = self._chooser.take(reach, self._most, self._model.dialect, content)
+                chosen = self._chooser.take(
+                    reach, self._room.requests, self._model.dialect, content
+                )
                 if not chosen.members:
                     if chosen.short and not self._pending:
                         self.end = "budget"
@@ -298,21 +299,9 @@ class BatchSource:
             self._given_up |= dict(verdict.given_up)
             self._fresh |= self._given_up.keys()
         if verdict.too_many:
-            self._make_room(size, beside)
+            refusal = self._room.refused(size, beside, self._model.server.address)
+            self._error = self._error or refusal
         self._error = self._error or verdict.error
-
-    def _make_room(self, size: int, beside: int) -> None:
-        """The account's limit was reached: fewer batches at a time, else smaller ones."""
-        if beside:
-            self._room = max(1, min(self._room, beside))
-            return
-        self._most = size // 2
-        if self._most < _FEWEST:
-            self._error = no_room(self._model.server.address, size)
-            return
-        self._options.note(
-            f"the account has no room for {size:,} requests in a batch: {self._most:,} from now on"
-        )
 
     async def _clean(self, entry: Entry) -> None:
         self._note_left(await self._collector.clean(entry, keep_files=self._options.keep_files))

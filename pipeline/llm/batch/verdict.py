@@ -161,16 +161,6 @@ def _ended_early(batch: Batch, tally: Tally, left: int, address: str) -> RemoteE
     return None
 
 
-def no_room(address: str, requests: int) -> RateLimitError:
-    """What to say when the server has no room even for few requests."""
-    return RateLimitError(
-        "the account's limit for tokens in batches is reached",
-        where=address,
-        found=f"no room even for {requests:,} requests",
-        hint="Run the same command when other batches of the account have ended",
-    )
-
-
 def gone(address: str, batch_id: str | None, what: str) -> RemoteError:
     """What to say when the server has lost a batch or its answers."""
     return RemoteError(

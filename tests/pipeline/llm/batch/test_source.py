@@ -177,7 +177,7 @@ def test_retry_asks_in_batches_too(tmp_path: Path) -> None:
             report = retry(tmp_path, PLAN, model, source=source)
             outcomes.append((report.outcome, report.answered))
         many = failed["no_answer: server_error"]
-        assert outcomes == [("stopped", 0), ("done", many)]
+        assert outcomes == [("waiting", 0), ("done", many)]
         assert server.calls.total() == before + many
         assert server.batches.created[-1]["plan"].endswith(".retry")
         assert server.batches.files.stored == {}
