@@ -8,7 +8,6 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -137,11 +136,17 @@ class Collector:
 
     async def _finished(self, entry: Entry) -> Entry:
         """Learn the files of a batch whose answers are known; a server that is away can wait."""
-        with suppress(NotThere, RemoteError):
+        try:
             batch = await self._server.batch(entry.batch_id or "")
-            if batch.status in ENDED:
-                entry, _ = await self.collect(entry, batch)
-        return entry
+            if batch.status not in ENDED:
+                return entry
+            entry, tally = await self.collect(entry, batch)
+        except NotThere:
+            return self._book.collected(entry, entry.files)
+        except RemoteError:
+            return entry
+        # What the server has lost is not missed: the answers are here.
+        return self._book.collected(entry, entry.files) if tally.gone else entry
 
 
 class _Reader:

@@ -362,6 +362,19 @@ def test_answers_that_the_server_has_lost_are_told(tmp_path: Path) -> None:
         assert len(server.batches.created) == 1, "nothing is paid again without being told to"
 
 
+def test_a_batch_whose_answers_are_known_is_not_missed_at_the_server(tmp_path: Path) -> None:
+    with serving() as server:
+        run(server, tmp_path, 10)
+        with open_ledger(tmp_path) as ledger, ledger.tables() as connection:
+            # As if the process had died before it noted that all was collected.
+            connection.execute("UPDATE batches SET state = 'submitted'")
+        server.batches._batches.clear()
+        assert run(server, tmp_path, 20).outcome == "done"
+        with open_ledger(tmp_path) as ledger:
+            assert Book(ledger).open() == []
+        assert asked_at_most_once(server)
+
+
 def test_a_budget_is_kept_before_anything_is_sent(tmp_path: Path) -> None:
     price = Price(10.0, 100.0)
     with serving() as server:
