@@ -5,33 +5,33 @@ A pure function of the manifest, so that the card never says anything else than 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from cache_store import card_steps
 from cache_store.manifest import FileEntry, Manifest
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 
 def render_card(manifest: Manifest) -> str:
     """Return the text of README.md."""
     files = manifest.data or manifest.captions
-    parts = [_front_matter(files), _introduction(manifest), _statistics(manifest)]
+    steps = manifest.provenance
+    parts = [_front_matter(files, manifest), _introduction(manifest), _statistics(manifest)]
     if manifest.tombstones:
         parts.append(
             f"{len(manifest.tombstones)} removed rows still lie in the files, and a plain "
             "`load_dataset` shows them; `lqtse-cache compact` rewrites the files without them.\n"
         )
-    parts += [_usage(manifest), _provenance(manifest.provenance)]
-    return "\n".join(parts)
+    parts += [_usage(manifest), card_steps.provenance(steps), card_steps.licence(steps)]
+    return "\n".join(part for part in parts if part)
 
 
-def _front_matter(files: Sequence[FileEntry]) -> str:
+def _front_matter(files: Sequence[FileEntry], manifest: Manifest) -> str:
+    """The YAML block; its keys and their values are those of the Hugging Face hub's metadata."""
+    steps = manifest.provenance
     lines = ["---"]
     if files:
-        rows = sum(entry.rows for entry in files)
-        size = next((name for limit, name in _SIZES if rows < limit), "n>1M")
         lines += [
             "configs:",
             "- config_name: default",
@@ -39,11 +39,29 @@ def _front_matter(files: Sequence[FileEntry]) -> str:
             "  - split: train",
             "    path:",
             *(f"    - {entry.path}" for entry in files),
-            "size_categories:",
-            f"- {size}",
         ]
+    if licence := card_steps.licence_of(steps):
+        lines += [f"license: {licence}"]
+    if card_steps.is_english(steps):
+        lines += ["language:", "- en"]
+    if card_steps.is_generated(steps):
+        lines += ["annotations_creators:", "- machine-generated"]
+    if files:
+        lines += ["size_categories:", f"- {_size(_rows(files))}"]
+    if manifest.data:
+        lines += ["task_categories:", "- feature-extraction"]
     lines += ["tags:", "- audio", "- captions", "- clap", "- lqtse", "---", ""]
     return "\n".join(lines)
+
+
+def _size(rows: int) -> str:
+    """The hub's name for a size."""
+    below = ""
+    for power, limit in enumerate(_LIMITS, 3):
+        if rows < 10**power:
+            return f"{below}<n<{limit}" if below else f"n<{limit}"
+        below = limit
+    return f"n>{below}"
 
 
 def _introduction(manifest: Manifest) -> str:
@@ -95,22 +113,6 @@ def _usage(manifest: Manifest) -> str:
         ]
     lines.append("```")
     return "## Use\n\n" + "\n".join(lines) + "\n"
-
-
-def _provenance(steps: Sequence[Mapping[str, Any]]) -> str:
-    if not steps:
-        return ""
-    lines = []
-    for step in steps:
-        rest = ", ".join(
-            f"{key} {_plain(value)}" for key, value in step.items() if key not in ("step", "date")
-        )
-        lines.append(f"- {step.get('date', '')} **{step.get('step', 'step')}**: {rest}")
-    return "## Provenance\n\n" + "\n".join(lines) + "\n"
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _rows(files: Sequence[FileEntry]) -> int:

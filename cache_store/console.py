@@ -26,6 +26,7 @@ from cache_store.errors import (
     LqtseError,
     storage_errors,
 )
+from cache_store.printing import printable
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain progress lines, off a terminal
 DEBUG_VARIABLE = "LQTSE_DEBUG"
@@ -97,12 +98,13 @@ def _fail(message: str, code: int, as_json: bool, kind: str = "Interrupted") -> 
         traceback.print_exc()
     if as_json:
         _write(json.dumps({"error": {"type": kind, "message": message, "exit_code": code}}))
-    sys.stderr.write(f"error: {message}\n")
+    note(f"error: {message}")
     return code
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    # Captions and answers are the work of others: none of them gets to drive the terminal.
+    sys.stdout.write(printable(text, lines=True) + "\n")
     sys.stdout.flush()
 
 
@@ -113,7 +115,7 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     """Write one line of progress or explanation to standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text, lines=True) + "\n")
     sys.stderr.flush()
 
 

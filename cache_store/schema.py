@@ -2,7 +2,7 @@
 
     captions   id, caption, concepts, axes, model, request_id
     data       the same, and embedding: unit-norm fixed-size list of float16 or float32 [D]
-    rejects    reason, caption, answer, concepts, model, request_id
+    rejects    reason, caption, answer, concepts, model, request_id, axes (not in early files)
 
 `axes` is a JSON object as text, since which axes there are may change from plan to plan. Unknown
 text is "", never null. Each file's metadata says what it is (`lqtse.*`), and carries the features
@@ -36,13 +36,14 @@ _CAPTION_COLUMNS = (
     ("model", _TEXT),
     ("request_id", _TEXT),
 )
-_REJECT_COLUMNS = (
+REJECT_COLUMNS = (
     ("reason", _TEXT),
     ("caption", _TEXT),
     ("answer", _TEXT),
     ("concepts", _TEXTS),
     ("model", _TEXT),
     ("request_id", _TEXT),
+    ("axes", _TEXT),
 )
 
 
@@ -53,7 +54,7 @@ def captions_schema() -> pa.Schema:
 
 def rejects_schema() -> pa.Schema:
     """Return the schema of rejects/*.parquet."""
-    return _schema(_REJECT_COLUMNS, {"lqtse.kind": REJECTS})
+    return _schema(REJECT_COLUMNS, {"lqtse.kind": REJECTS})
 
 
 def data_schema(

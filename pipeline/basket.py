@@ -22,6 +22,7 @@ from prompts.schema import Rejected, parse
 if TYPE_CHECKING:
     from cache_store.manifest import FileEntry
     from cache_store.writer import CacheWriter
+    from prompts.request import Request
 
 SHARD_ROWS = 16_384  # captions a file, and what a run that is not stopped publishes at once
 _ANSWER_LENGTH = 2_000  # characters of an unusable answer that a rejects file shows
@@ -61,7 +62,7 @@ class Basket:
         self._writer = writer
         self._shard_rows = shard_rows
         self._captions: list[tuple[str, str, list[str], str, str, str]] = []
-        self._rejects: list[tuple[str, str, str, list[str], str, str]] = []
+        self._rejects: list[tuple[str, str, str, list[str], str, str, str]] = []
         self.kept = 0
         self.rejected: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
@@ -87,14 +88,15 @@ class Basket:
             one = pieces[place]
             if isinstance(one, Rejected):
                 text = answer.text[:_ANSWER_LENGTH] if place == shown else ""
-                self._reject(one.reason, one.text, text, list(request.concepts), model, request.id)
+                names = list(request.concepts)
+                self._reject(one.reason, one.text, text, names, model, request, place)
                 continue
             text, names = normalise_caption(one.text), list(one.concepts)
             reason = self._deduper.check(text)
             if reason is not None:
-                self._reject(reason, text, "", names, model, request.id)
+                self._reject(reason, text, "", names, model, request, place)
                 continue
-            axes = json.dumps(request.axes_of(place), sort_keys=True)
+            axes = _axes(request, place)
             self._captions.append((caption_id(text), text, names, axes, model, request.id))
             kept += 1
         else:
@@ -105,7 +107,8 @@ class Basket:
     def miss(self, result: Unanswered) -> str:
         """Note a request without an answer among the refused; return the reason."""
         request, reason = result.request, f"{NO_ANSWER}: {result.reason}"
-        self._rejects.append((reason, "", "", list(request.concepts), request.model, request.id))
+        names, axes = list(request.concepts), json.dumps(request.axes, sort_keys=True)
+        self._rejects.append((reason, "", "", names, request.model, request.id, axes))
         self.unanswered[reason] += 1
         return reason
 
@@ -157,10 +160,23 @@ class Basket:
         return deduper
 
     def _reject(
-        self, reason: str, text: str, answer: str, names: list[str], model: str, request_id: str
+        self,
+        reason: str,
+        text: str,
+        answer: str,
+        names: list[str],
+        model: str,
+        request: Request,
+        place: int,
     ) -> None:
         self.rejected[reason] += 1
-        self._rejects.append((reason, text, answer, names, model, request_id))
+        axes = _axes(request, place)
+        self._rejects.append((reason, text, answer, names, model, request.id, axes))
+
+
+def _axes(request: Request, place: int) -> str:
+    """What the caption at this place of the answer was asked for, as the files have it."""
+    return json.dumps(request.axes_of(place), sort_keys=True)
 
 
 def _captions(writer: CacheWriter) -> Iterator[str]:

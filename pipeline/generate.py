@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +122,7 @@ def generate(
     source: OpenSource | None = None,
     progress: Progress | None = None,
     changed: Callable[[], None] = lambda: None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Report:
     """Let `backend` write captions until `plan` has `n` of them in the cache.
 
@@ -143,6 +144,7 @@ def generate(
         source: Who brings the answers; None asks `backend` request by request.
         progress: Kept up to date, for whoever shows it.
         changed: Called whenever `progress` changed.
+        notes: What else the provenance shall tell, such as where the concepts come from.
 
     Raises:
         ChangedPlanError: If the cache has another plan, and `append` is not given.
@@ -162,7 +164,9 @@ def generate(
             if source is None:
                 check_batches(ledger, plan_key(plan), cache)
                 source = asking(backend, retrier, limits)
-            run = _Run(writer, ledger, plan, backend, n, limits, source, progress, changed)
+            run = _Run(
+                writer, ledger, plan, backend, n, limits, source, progress, changed, notes or {}
+            )
             try:
                 return asyncio.run(run.go())
             except asyncio.CancelledError:  # the second Ctrl-C
@@ -239,6 +243,7 @@ class _Run:
         source: OpenSource,
         progress: Progress,
         changed: Callable[[], None],
+        notes: Mapping[str, Any],
     ) -> None:
         self._writer = writer
         self._backend = backend
@@ -248,7 +253,11 @@ class _Run:
         self._changed = changed
         self._count = plan.count
         self._harvest = Harvest(
-            writer, ledger, plan, backend.describe, shard_rows=limits.shard_rows
+            writer,
+            ledger,
+            plan,
+            lambda: {**backend.describe(), **notes},
+            shard_rows=limits.shard_rows,
         )
         self._recent: deque[int] = deque(maxlen=LOOK_BACK)
         self._judged = 0

@@ -14,9 +14,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.failures import Place, published_places
-from pipeline.ledger_format import FILE_NAME, LOST, OPEN, told, version_of
+from pipeline.ledger import digest_of
+from pipeline.ledger_format import FILE_NAME, LOST, OPEN, damaged, told, version_of
+from pipeline.llm.base import Answer
 from pipeline.standing import Standing
 
+_AT_ONCE = 500  # ids a query; SQLite's oldest limit on parameters is 999
 _WAL = 2  # the 19th byte of a file that is read with the help of a -wal file
 
 
@@ -93,6 +96,34 @@ class LedgerReader:
                 query = "SELECT plan, request_id, reason FROM given_up"
                 for key, request_id, reason in self._connection.execute(query):
                     found.setdefault(key, Counts()).given_up[request_id] = reason
+        return found
+
+    def usd(self) -> float:
+        """What counts against the budget of the cache: answers and attempts, open ones included."""
+        return sum((one.usd or 0.0) + one.open_usd for one in self.counts().values())
+
+    def answers(self, request_ids: Sequence[str]) -> dict[str, Answer]:
+        """Return the answers that are there, by request id; the last take of each.
+
+        Raises:
+            DamagedError: If an answer does not match its digest.
+        """
+        found: dict[str, Answer] = {}
+        take = "take" if self._version > 1 else "0"
+        for begin in range(0, len(request_ids) if self._version else 0, _AT_ONCE):
+            some = request_ids[begin : begin + _AT_ONCE]
+            with told(self._path):
+                rows = self._connection.execute(
+                    f"SELECT request_id, {take} AS t, digest, text, finish_reason, prompt_tokens, "
+                    "completion_tokens, model FROM answers "
+                    f"WHERE request_id IN ({','.join('?' * len(some))}) ORDER BY t",
+                    some,
+                ).fetchall()
+            for request_id, _, digest, *fields in rows:
+                answer = Answer(*fields)
+                if digest_of(request_id, answer) != digest:
+                    raise damaged(self._path, f"the answer to {request_id} was altered")
+                found[request_id] = answer
         return found
 
     def places(self, plan: str, standing: Standing) -> Sequence[Place]:

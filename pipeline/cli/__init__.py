@@ -14,6 +14,7 @@ import typer
 from cache_store import console
 from pipeline.cli import (
     batches,
+    card,
     concepts,
     dedupe,
     demo,
@@ -24,6 +25,7 @@ from pipeline.cli import (
     import_,
     index,
     join,
+    plan,
     retry,
     search,
     show,
@@ -86,6 +88,7 @@ def _options(
 for _command in (
     demo,
     concepts,
+    plan,
     generate,
     status,
     retry,
@@ -97,6 +100,7 @@ for _command in (
     join,
     show,
     stats,
+    card,
     verify,
     diversity,
     dedupe,

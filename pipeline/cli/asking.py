@@ -300,6 +300,18 @@ class Asking:
         except PromptError as error:
             raise UsageError(str(error)) from None
 
+    def notes(self) -> dict[str, str]:
+        """What the dataset card shall tell besides: whose concepts, and the model's licence."""
+        found = {"concepts_from": self.concepts.name if self.concepts else "of lqtse"}
+        if self.backend is BackendName.local:
+            from pipeline.llm.weights import find_weights
+            from pipeline.tokens.gguf import read_metadata
+
+            weights = find_weights(self.model)
+            if licence := read_metadata(weights).get("general.license"):
+                found["model_license"] = f"{licence}, says {weights.name}"
+        return found
+
     def words(self) -> list[str]:
         """The options as a user would type them, those left at their defaults left out."""
         typed: list[str] = []

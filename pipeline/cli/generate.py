@@ -71,6 +71,7 @@ def command(
                 source=chosen.source,
                 progress=progress,
                 changed=changed,
+                notes=asking.notes(),
             )
     except LqtseError:
         if progress.traffic.asked or progress.traffic.replayed:

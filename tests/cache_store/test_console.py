@@ -84,3 +84,13 @@ def test_debug_variable_shows_the_traceback(
     monkeypatch.setenv(console.DEBUG_VARIABLE, "1")
     assert console.run(app, "lqtse-cache", ["work", "bug"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_nothing_that_is_said_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for speak in (console.say, console.note, console.warn):
+        speak("two\nlines \x1b[2J\x9b31m \u202e")
+    console.summarise({"caption": "\x1b]0;owned\x07"}, as_json=False, title="\x1bc")
+    out, err = capsys.readouterr()
+    assert not [one for one in out + err if one in "\x1b\x07\x9b\u202e"]
+    assert r"\x1b[2J" in out and r"\x1b[2J" in err
+    assert "two\nlines" in out

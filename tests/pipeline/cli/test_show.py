@@ -40,3 +40,65 @@ def test_one_file(embedded_cache: Path, cli: Cli) -> None:
 def test_nothing_to_show(tmp_path: Path, captions_cache: Path, cli: Cli) -> None:
     assert cli("show", tmp_path / "missing").code == EXIT_DATA
     assert cli("show", captions_cache, "--rejects").code == EXIT_DATA
+
+
+ATTACK = "a dog \x1b]0;owned\x07barks\x1b[2J"
+
+
+def generated(folder: Path, cli: Cli) -> Path:
+    """A cache of captions by the fake model, some of whose answers are useless."""
+    words = ("--backend", "scripted", "--script", "good,refusal,garbage")
+    assert cli("generate", folder, "-n", 20, *words).code == EXIT_OK
+    return folder
+
+
+def test_raw_answers_come_from_the_ledger_with_controls_spelled_out(
+    tmp_path: Path, cli: Cli
+) -> None:
+    cache = generated(tmp_path / "c", cli)
+    outcome = cli("show", cache, "--rejects", "--raw", "--rows", 50)
+    assert "| I'm sorry, but I can't help with that request." in outcome.out
+    assert r"| <<< %PDF-1.4 \x07 0xDEADBEEF ]]}" in outcome.out
+    assert "\x07" not in outcome.out
+    rows = cli("show", cache, "--rejects", "--raw", "--rows", 50, "--json").json["rows"]
+    assert any("\x07" in row["answer"]["text"] for row in rows)
+
+
+def test_without_the_ledger_it_says_so(tmp_path: Path, cli: Cli) -> None:
+    cache = generated(tmp_path / "c", cli)
+    (cache / "ledger.sqlite").unlink()
+    assert "the ledger has no answer to it" in cli("show", cache, "--rejects", "--raw").out
+
+
+def test_one_reason_or_one_concept(tmp_path: Path, cli: Cli) -> None:
+    cache = generated(tmp_path / "c", cli)
+    rows = cli("show", cache, "--rejects", "--reason", "refusal", "--json").json["rows"]
+    assert rows and {row["reason"] for row in rows} == {"refusal"}
+    concept = rows[0]["concepts"][0]
+    rows = cli("show", cache, "--rejects", "--concept", concept, "--json").json["rows"]
+    assert rows and all(concept in row["concepts"] for row in rows)
+    wrong = cli("show", cache, "--rejects", "--reason", "ugly")
+    assert wrong.code == EXIT_DATA and "refusal" in wrong.error
+    assert cli("show", cache, "--raw").code == EXIT_USAGE
+
+
+def test_no_caption_drives_the_terminal(tmp_path: Path, cli: Cli) -> None:
+    import pyarrow as pa
+
+    from cache_store.text import caption_id
+    from cache_store.writer import open_writer
+
+    with open_writer(tmp_path / "c") as writer:
+        # A caption that is kept is in normal form, which has no controls; all else may hold them.
+        names = {"id": [caption_id("a dog")], "caption": ["a dog"], "concepts": [[ATTACK]]}
+        table = pa.table(names)
+        rejects = pa.table({"reason": ["markup"], "caption": [ATTACK], "concepts": [[ATTACK]]})
+        writer.publish(
+            captions=[writer.write_captions(table)], rejects=[writer.write_rejects(rejects)]
+        )
+    for words in (("show",), ("show", "--rejects"), ("stats",)):
+        outcome = cli(words[0], tmp_path / "c", *words[1:])
+        assert outcome.code == EXIT_OK, outcome.err
+        assert "\x1b" not in outcome.out + outcome.err
+        assert "\x07" not in outcome.out + outcome.err
+    assert r"\x1b[2J" in cli("show", tmp_path / "c").out

@@ -1,0 +1,288 @@
+"""Look at what a run would ask, without asking: reads the cache, writes nothing, sends nothing.
+
+It makes the plan's own requests and counts their tokens: all of them for a small plan, an even
+sample for a large one, so that it takes a second or two whatever n is.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache as remember
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.evidence import Answers, Evidence, standard_error, weigh
+from pipeline.experience import Experience, experience
+from pipeline.planning import Forecast, Knowledge, Pace, Range, Storage, Task, forecast
+from pipeline.priors import Prior, prior, usual_length
+
+if TYPE_CHECKING:
+    from cache_store.manifest import Manifest
+    from pipeline.llm.base import Answer
+    from pipeline.llm.identity import Identity
+    from pipeline.llm.prices import Price
+    from pipeline.tokens.count import TokenCounter
+    from prompts.plan import Plan
+    from prompts.request import Request
+
+COUNTED = 800  # requests whose tokens are counted; of more, so many are sampled
+NEAR, FAR = 400, 200  # requests looked for in the ledger: the next ones, and a sample of the rest
+AHEAD = 64  # requests looked for in the ledger of a plan that has published nothing
+HEARD = 300  # answers of the ledger that are compared with what was foretold
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the user knows better.
+
+    Attributes:
+        share: Captions kept, as a share of those asked for.
+        written: Tokens of one answer.
+        seconds: Seconds one answer takes.
+        concurrency: Requests in flight.
+        requests_per_minute: A server's limit.
+        tokens_per_minute: A server's limit.
+        price: USD a million tokens.
+        max_usd: What the cache may cost in all.
+        storage: Embedding size and type; those of the cache, if it is embedded, win.
+    """
+
+    share: float | None = None
+    written: float | None = None
+    seconds: float | None = None
+    concurrency: int = 1
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    price: Price | None = None
+    max_usd: float | None = None
+    storage: Storage = field(default_factory=lambda: Storage(512, 2))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would take, and what that rests on.
+
+    Attributes:
+        there: Captions of this plan in the cache.
+        in_cache: Captions in the cache.
+        missing: Captions still wanted.
+        next_request: Position of the first request that is not used up.
+        other_plan: Whether the cache has other plans and not this one: `generate` wants --append.
+        forecast: Requests, tokens, cost and time.
+        answered: Requests to come that the ledger has answers to.
+        share: Captions kept, as a share of those asked for.
+        read_each: Tokens that a request makes the model read.
+        written_each: Tokens of an answer.
+        counted: Requests whose tokens were counted.
+        sampling_error: Standard error of `read_each` by sampling, a share; 0 if all were counted.
+        corrected: Answers of the ledger that corrected the counts; 0 for none.
+        sources: Where the share, the length of answers and the pace come from; "" if not known.
+        storage: Bytes that the new captions add, by what they are for.
+        affordable: Captions that what is left of `max_usd` is enough for; None if it is for all.
+    """
+
+    there: int
+    in_cache: int
+    missing: int
+    next_request: int
+    other_plan: bool
+    forecast: Forecast
+    answered: int
+    share: Range
+    read_each: Range
+    written_each: Range
+    counted: int
+    sampling_error: float
+    corrected: int
+    sources: dict[str, str]
+    storage: dict[str, float]
+    affordable: int | None
+
+
+def look(
+    cache: Path,
+    plan: Plan,
+    identity: Identity,
+    n: int,
+    counter: TokenCounter,
+    stated: Stated | None = None,
+) -> Outlook:
+    """Foretell what `generate` would take to bring a plan to `n` captions.
+
+    Args:
+        cache: The cache's folder; it need not exist.
+        plan: What would be asked.
+        identity: Who would answer.
+        n: Captions that the plan shall have in the end.
+        counter: Counts tokens.
+        stated: What the user knows better.
+
+    Raises:
+        UsageError: If the folder holds something else than a cache.
+        DamagedError: If the cache or its ledger is damaged.
+    """
+    from cache_store.layout import check_folder
+    from cache_store.manifest import newest_manifest
+    from pipeline.ledger_counts import read_ledger
+    from pipeline.standing import plan_key, plans_of, standing_of
+
+    stated = stated or Stated()
+    check_folder(cache, create=True)
+    manifest = newest_manifest(cache)
+    key, plans = plan_key(plan), plans_of(manifest)
+    standing = standing_of(manifest, key)
+    missing = max(0, n - standing.kept)
+    steps = manifest.provenance if manifest is not None else ()
+    past = experience(steps, key, plan.config())
+    request = remember(plan.request)
+
+    def count(one: Request) -> int:
+        again = 1 if one.is_chat else identity.reads_again(one.count)
+        return counter.read(one) * again if identity.counts_tokens else 0
+
+    guess = prior(plan.template, plan.model, chat=identity.style == "chat")
+    share, share_source = _share(stated, past, guess, plan.count)
+    first = standing.request
+    needed = math.ceil(missing / (share.expected * plan.count))
+    with read_ledger(cache) as ledger:
+        answers: Answers = ledger.answers if ledger is not None else _no_answers
+        # A run that died may have answers beyond the place that it published.
+        some = [request(one) for one in even(0, first or AHEAD, HEARD)]
+        heard = weigh(some, count, usual_length, answers)
+        spent = ledger.usd() if ledger is not None else 0.0
+        answered = _answered(
+            first, needed, lambda places: len(answers([request(one).id for one in places]))
+        )
+    sample = [request(one) for one in even(first, needed, COUNTED)]
+    counts = [count(one) for one in sample]
+    read = statistics.fmean(counts) if counts else 0.0
+    usual = statistics.fmean(map(usual_length, sample)) if sample else 0.0
+    error = standard_error(counts, needed) if counts else 0.0
+    read_each = _read(read, error, counter, heard)
+    written, written_source = _written(stated, past, guess, heard, usual)
+    pace, pace_source = _pace(stated, past, guess, identity)
+    foretold = forecast(
+        Task(missing, plan.count, answered, stated.concurrency),
+        Knowledge(share * plan.count, read_each, written),
+        price=stated.price,
+        pace=pace,
+    )
+    return Outlook(
+        there=standing.kept,
+        in_cache=_captions(manifest),
+        missing=missing,
+        next_request=first,
+        other_plan=bool(plans) and key not in plans,
+        forecast=foretold,
+        answered=round(answered),
+        share=share,
+        read_each=read_each,
+        written_each=written,
+        counted=len(counts),
+        sampling_error=error,
+        corrected=heard.answers,
+        sources={"share": share_source, "written": written_source, "pace": pace_source},
+        storage=_storage(manifest, stated.storage).bytes(
+            missing,
+            max(0.0, foretold.requests.expected * plan.count - missing),
+            foretold.sent.expected,
+            foretold.written.expected,
+        ),
+        affordable=_affordable(missing, foretold.usd, stated.max_usd, spent),
+    )
+
+
+def even(first: int, count: int, most: int) -> list[int]:
+    """At most `most` of the `count` positions from `first` on, evenly spread."""
+    if count <= most:
+        return list(range(first, first + count))
+    return [first + (2 * place + 1) * count // (2 * most) for place in range(most)]
+
+
+def _share(stated: Stated, past: Experience | None, guess: Prior, count: int) -> tuple[Range, str]:
+    """Captions kept, as a share of those asked for, and where that comes from."""
+    if stated.share is not None:
+        return Range.exactly(stated.share), "as stated"
+    if past is not None:
+        whose = "this plan" if past.own else "other plans of this model and wording"
+        return (
+            past.kept_each() * (1 / count),
+            f"{past.kept:,} captions of {past.requests:,} requests of {whose} in this cache",
+        )
+    return guess.share, guess.source
+
+
+def _written(
+    stated: Stated, past: Experience | None, guess: Prior, heard: Evidence, usual: float
+) -> tuple[Range, str]:
+    """Tokens of one answer, and where that comes from."""
+    if stated.written is not None:
+        return Range.exactly(stated.written), "as stated"
+    if heard.answers:
+        return heard.length * usual, f"{heard.answers:,} answers of this plan in the ledger"
+    if past is not None and (each := past.written_each()) is not None:
+        return each, f"{past.answers:,} answers of this model and wording in this cache"
+    return guess.length * usual, guess.source
+
+
+def _read(mean: float, sampling: float, counter: TokenCounter, heard: Evidence) -> Range:
+    """Tokens that one request makes the model read."""
+    chance = Range.within(1.0, 1.96 * sampling)
+    counted = heard.correction if heard.answers else Range.within(1.0, counter.error)
+    return (chance.by(counted)) * mean
+
+
+def _pace(
+    stated: Stated, past: Experience | None, guess: Prior, identity: Identity
+) -> tuple[Pace, str]:
+    """How fast answers come, and where that comes from."""
+    rate, source = None, ""
+    if stated.seconds is not None:
+        rate = Range.exactly(stated.concurrency / stated.seconds)
+        source = f"as stated, with {stated.concurrency:,} requests in flight"
+    elif past is not None and (rate := past.pace()) is not None:
+        source = f"the last run here: {rate.expected:.3g} answers a second"
+    elif guess.each_core is not None and identity.backend == "local":
+        rate = guess.each_core * stated.concurrency
+        source = f"measured by us on one core, for {stated.concurrency:,}"
+    return Pace(stated.requests_per_minute, stated.tokens_per_minute, rate), source
+
+
+def _answered(first: int, needed: int, known: Callable[[Sequence[int]], int]) -> float:
+    """Of the next `needed` requests, how many the ledger has: near ones counted, others sampled.
+
+    Args:
+        first: The position of the next request.
+        needed: How many are wanted.
+        known: Of some positions, how many the ledger has answers to.
+    """
+    near = min(needed, NEAR)
+    found = known(range(first, first + near))
+    rest = even(first + near, needed - near, FAR)
+    if not rest:
+        return found
+    return found + known(rest) * (needed - near) / len(rest)
+
+
+def _affordable(missing: int, usd: Range | None, max_usd: float | None, spent: float) -> int | None:
+    """Captions that a budget is enough for, None if it is for all of them, as expected."""
+    if usd is None or max_usd is None or usd.expected <= max_usd - spent:
+        return None
+    return int(missing * max(0.0, max_usd - spent) / usd.expected)
+
+
+def _no_answers(_: Sequence[str]) -> dict[str, Answer]:
+    return {}
+
+
+def _captions(manifest: Manifest | None) -> int:
+    return sum(entry.rows for entry in manifest.texts) if manifest is not None else 0
+
+
+def _storage(manifest: Manifest | None, given: Storage) -> Storage:
+    if manifest is None or manifest.space is None:
+        return given
+    return Storage(manifest.space.dim, 2 if manifest.dtype == "float16" else 4)
