@@ -105,9 +105,12 @@ class Chooser:
 
     def _candidates(self, reach: int) -> Iterator[tuple[Member, Request]]:
         """What may be asked. One is used up when the next is wanted: the last may be left."""
-        for position in sorted(self._again):
+        taken = sorted(self._again)
+        for position in taken:
             yield self._again[position], self._job.request(position)
             del self._again[position]
+        # What an earlier run sent, and this one took up, may lie beyond what this one has sent.
+        done = frozenset(taken)
         while self.unsent < reach:
             begin = self.unsent
             requests = [
@@ -116,6 +119,7 @@ class Chooser:
             ids = [request.id for request in requests]
             settled = self._job.ledger.get(ids).keys() | self._job.ledger.given_up(ids).keys()
             for position, request in enumerate(requests, begin):
-                if request.id not in settled and request.id not in self._pending:
+                free = request.id not in settled and request.id not in self._pending
+                if free and position not in done:
                     yield Member(request.id, position), request
                 self.unsent = position + 1

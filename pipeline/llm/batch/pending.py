@@ -80,4 +80,6 @@ def _states(batches: Iterable[Batch | None]) -> str:
     counts = [batch.request_counts for batch in looked if batch.request_counts is not None]
     done, failed = sum(one.completed for one in counts), sum(one.failed for one in counts)
     total = sum(one.total for one in counts)
+    if not total:  # not counted yet
+        return ", ".join(names)
     return f"{', '.join(names)}; {done:,} of {total:,} requests done, {failed:,} failed"

@@ -310,6 +310,23 @@ def test_without_waiting_each_run_goes_one_step(tmp_path: Path) -> None:
         assert server.batches.calls["create"] == len(server.batches.created)
 
 
+@pytest.mark.parametrize("ending", ["completed", "expired"])
+def test_what_failed_in_a_batch_of_an_earlier_run_is_submitted_again_once(
+    tmp_path: Path, ending: str
+) -> None:
+    def flaky(call: Call) -> str:
+        return "rate_limit" if call.attempt == 0 and call.number % 3 == 2 else "good"
+
+    with serving(flaky, polls=2, endings=(ending, "completed")) as server:
+        run(server, tmp_path, 40, wait=False)
+        report = run(server, tmp_path, 40)
+        assert report.outcome == "done"
+        assert report.progress.traffic.failed == 0
+        first, again = server.batches.sizes[:2]
+        assert again <= first
+        assert max(server.calls.values()) == 2
+
+
 def test_a_cache_that_is_lost_finds_its_batches_again(tmp_path: Path) -> None:
     said: list[str] = []
     with serving(polls=2) as server:
