@@ -26,11 +26,11 @@ CONSTRAINT :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test check pytest test-slow test-local test-laion esc10 clean
+.PHONY: help setup models demo test check pytest test-slow test-local test-laion stress esc10 clean
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \{0,1\}//'
-	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | esc10 DATA=FOLDER | clean'
+	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | stress | esc10 DATA=FOLDER | clean'
 
 $(BIN)/python:
 	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
@@ -80,6 +80,10 @@ pytest: $(VENV)/.done-dev
 # Minutes rather than seconds.
 test-slow: $(VENV)/.done-dev models
 	@$(BIN)/python -m pytest -m slow --timeout 1800
+
+# Generation under fire: 5,000 requests to a server that misbehaves, five deaths by kill -9.
+stress: $(VENV)/.done-dev
+	@$(BIN)/python -m tests.pipeline.stress
 
 # A real language model on this machine.
 test-local: $(VENV)/.done-dev models

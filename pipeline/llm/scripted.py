@@ -7,6 +7,7 @@ scripted`) and `scripted_server.ScriptedServer` (a real server on this machine).
     good          captions as asked for, from the grammar of `prompts`
     duplicates    the same caption again and again
     refusal       "I'm sorry, but I can't ..."
+    filtered      nothing: the provider's content filter was in the way
     garbage       text that is no JSON and no list
     cut           a good answer that ends in the middle, as at a token limit
     rate_limit    HTTP 429
@@ -40,6 +41,7 @@ BEHAVIOURS: Final = (
     "good",
     "duplicates",
     "refusal",
+    "filtered",
     "garbage",
     "cut",
     "rate_limit",
@@ -109,6 +111,8 @@ def text_of(behaviour: str, request: Request) -> tuple[str, str]:
     """Return what a model of this behaviour says, and its finish reason."""
     if behaviour == "refusal":
         return REFUSAL, "stop"
+    if behaviour == "filtered":
+        return "", "content_filter"
     if behaviour == "garbage":
         return GARBAGE, "stop"
     if behaviour == "duplicates":
