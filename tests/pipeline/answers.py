@@ -39,14 +39,6 @@ def _spoilt(draw: st.DrawFn) -> str:
     return text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
 
 
-@st.composite
-def _huge(draw: st.DrawFn) -> str:
-    """Deep, long or large beyond reason."""
-    times = draw(st.sampled_from([1_000, 20_000, 200_000]))
-    unit = draw(st.sampled_from(["[", '{"captions":', "9", "-", "a", "word ", '"', "\\", "\ud800"]))
-    return draw(st.sampled_from(["", '{"captions": ["', '{"captions": [', "[1e"])) + unit * times
-
-
 ANSWERS = (
     st.binary(max_size=200).map(lambda data: data.decode("utf-8", "replace"))
     | TEXT
@@ -54,6 +46,26 @@ ANSWERS = (
     | JSON.map(lambda value: json.dumps(value, ensure_ascii=False))
     | st.lists(LEAF, max_size=6).map(lambda items: json.dumps({"captions": items}))
     | _spoilt()
-    | _huge()
 )
 REASONS = st.sampled_from(["stop", "length", "content_filter", "tool_calls", "", "None"])
+
+# Deep, long or large beyond reason, by what is repeated.
+HUGE = {
+    name: begin + unit * times
+    for name, begin, unit, times in (
+        ("brackets", "", "[", 100_000),
+        ("objects", "", '{"captions":', 20_000),
+        ("nested lists", '{"captions": ', "[", 100_000),
+        ("a number", '{"captions": [', "9", 100_000),
+        ("an exponent", "[1e", "9", 100_000),
+        ("one word", '{"captions": ["', "a", 1_000_000),
+        ("a sentence", "", "word ", 200_000),
+        ("quotes", '{"captions": ["', '"', 20_000),
+        ("backslashes", '{"captions": ["', "\\", 100_001),
+        ("half a surrogate", "", "\ud800", 100_000),
+        ("half a surrogate in JSON", '{"captions": ["', "\\ud800", 20_000),
+        ("lines", "", "- a dog barks\n", 20_000),
+        ("fences", "", "```\n", 20_000),
+        ("accents", "", "\u0301", 100_000),
+    )
+}

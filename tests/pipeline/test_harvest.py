@@ -22,7 +22,7 @@ from pipeline.standing import plan_key, standing_of
 from prompts.plan import Plan
 from prompts.rules import REASONS as RULES
 from prompts.schema import parse
-from tests.pipeline.answers import ANSWERS, REASONS
+from tests.pipeline.answers import ANSWERS, HUGE, REASONS
 from tests.pipeline.llm.requests import small_plan
 
 STYLES = {
@@ -58,15 +58,26 @@ def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
 @settings(max_examples=60)
 @given(answers=st.lists(st.tuples(ANSWERS, REASONS), min_size=1, max_size=5))
 @example(answers=[('{"captions": ["a \\ud83d dog barks", "\\u0000"]}', "stop")])
-@example(answers=[("[" * 200_000, "stop"), ("1" * 5_000, "length"), ("", "content_filter")])
 def test_whatever_a_model_answers_is_kept_or_refused_with_a_reason(
     tmp_path_factory: pytest.TempPathFactory, style: str, answers: list[tuple[str, str]]
 ) -> None:
-    plan, folder = STYLES[style], tmp_path_factory.mktemp("cache")
+    check(STYLES[style], tmp_path_factory.mktemp("cache"), answers)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", HUGE)
+def test_an_answer_beyond_reason_is_kept_or_refused_too(
+    tmp_path: Path, name: str, style: str
+) -> None:
+    check(STYLES[style], tmp_path, [(HUGE[name], "length")], shard_rows=10_000)
+
+
+def check(plan: Plan, folder: Path, answers: list[tuple[str, str]], shard_rows: int = 7) -> None:
+    """Harvest these answers, and look at all that came of them."""
     results: list[Result] = [
         answered(plan, index, text, reason) for index, (text, reason) in enumerate(answers)
     ]
-    kept = harvest(folder, plan, results)
+    kept = harvest(folder, plan, results, shard_rows)
     captions, rejects = rows(folder, "captions"), rows(folder, "rejects")
     pieces = sum(
         len(parse(one.answer.text, one.request, finish_reason=one.answer.finish_reason))
