@@ -12,14 +12,15 @@ from cache_store.manifest import Manifest, newest_manifest
 from cache_store.shards import read_table
 from cache_store.text import normalise_caption
 from cache_store.verify import verify_cache
+from pipeline.cli.asking import Asking
 from pipeline.standing import plan_key, standing_of
 from prompts.bank import ConceptBank
-from prompts.plan import Plan
 from prompts.schema import Accepted, parse
 from tests.pipeline.stress.ordeal import MODEL, Ordeal, counted
 from tests.pipeline.stress.script import FAILING
 
-PLAN = Plan(bank=ConceptBank.builtin(), model=MODEL)
+# The same settings as `generate` has by default.
+PLAN = Asking().plan(ConceptBank.builtin(), MODEL, "chat")
 DUPLICATES = ("duplicate", "near_duplicate")
 BESIDE = {"README.md", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", ".lease.lock"}
 

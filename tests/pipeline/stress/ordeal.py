@@ -59,7 +59,6 @@ class Ordeal:
         whole: The cache that was made without a kill.
         before: For each kill: answered request ids in the ledger, and calls of the server so far.
         calls: All calls of the server during `generate`, in order.
-        seconds: How long each run took.
         retried: Calls during `retry`, which was killed once; the ledger's answers at that kill.
         retried_before: As `before`, for the kill of `retry`.
         output: What the last `generate` printed.
@@ -70,7 +69,6 @@ class Ordeal:
     whole: Path
     before: list[tuple[set[str], int]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
     retried: list[tuple[str, str]] = field(default_factory=list)
     retried_before: tuple[set[str], int] = (set(), 0)
     snapshot: Path | None = None
@@ -82,20 +80,18 @@ def endure(form: Form, folder: Path) -> Ordeal:
     ordeal = Ordeal(form, folder / "cache", folder / "whole")
     rng = random.Random(form.seed)
     moments = sorted(rng.uniform(0.03, 0.97) for _ in range(form.kills))
-    with serving(folder / "peace", form.misery) as url:
-        ordeal.seconds.append(_finish(_generate(form, ordeal.whole, url), form)[0])
     log = folder / "fire"
-    with serving(log, form.misery) as url:
+    with serving(folder / "peace", form.misery) as peaceful, serving(log, form.misery) as url:
+        # Side by side: neither is timed.
+        undisturbed = _generate(form, ordeal.whole, peaceful)
         for moment in moments:
-            begin, process = time.monotonic(), _generate(form, ordeal.cache, url)
+            process = _generate(form, ordeal.cache, url)
             answered = int(moment * form.requests)
             _wait(process, lambda answered=answered: _answered(log) >= answered, form)
             time.sleep(rng.uniform(0.0, 0.05))
             _kill(process)
-            ordeal.seconds.append(time.monotonic() - begin)
             ordeal.before.append((ledger_ids(ordeal.cache, folder / "look"), len(calls(log))))
-        seconds, ordeal.output = _finish(_generate(form, ordeal.cache, url), form)
-        ordeal.seconds.append(seconds)
+        ordeal.output = _finish(_generate(form, ordeal.cache, url), form)
         ordeal.calls = calls(log)
         ordeal.snapshot = folder / "generated"
         shutil.copytree(ordeal.cache, ordeal.snapshot)
@@ -106,6 +102,7 @@ def endure(form: Form, folder: Path) -> Ordeal:
         ordeal.retried_before = (ledger_ids(ordeal.cache, folder / "look"), len(calls(log)))
         _finish(_command(form, "retry", ordeal.cache, url), form)
         ordeal.retried = calls(log, len(ordeal.calls))
+        _finish(undisturbed, form)
     return ordeal
 
 
@@ -164,11 +161,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
     assert process.returncode == -signal.SIGKILL, f"it had ended before: {err}"
 
 
-def _finish(process: subprocess.Popen[str], form: Form) -> tuple[float, str]:
-    begin = time.monotonic()
+def _finish(process: subprocess.Popen[str], form: Form) -> str:
     out, err = process.communicate(timeout=form.seconds)
     assert process.returncode == 0, err
-    return time.monotonic() - begin, out
+    return out
 
 
 def counted(pairs: list[tuple[str, str]]) -> Counter[str]:
