@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
@@ -51,6 +52,38 @@ def test_ids_are_the_same_in_another_process(template: str) -> None:
     )
     plan = Plan(seed=9, template=template)
     assert found.stdout.split() == [plan.request(i).id for i in range(25)]
+
+
+# What was paid for is found by these: a changed wording is a new version of the template.
+GOLDEN = {
+    "chat.v1": {
+        0: "3ceab85ed99224d155bd370508fb0f34",
+        1: "0a49ea65d454ad79af2ed6001f72d4f9",
+        7: "1796bc3804ac45da556217453b38b680",
+        1_000_000: "4d3c15ba71103ff7069086a77b9f43f2",
+    },
+    "completion.v1": {
+        0: "54a4dc4f443a83404caa8d99268dc833",
+        1: "a37639a977ff977bab9e9072ede0dcb9",
+        7: "0c2931a2f9e259a51f48062ebca49550",
+        1_000_000: "4045dbcb51245f814ccf5482c444c11e",
+    },
+}
+
+
+@pytest.mark.parametrize("template", GOLDEN)
+def test_a_published_wording_never_changes(template: str) -> None:
+    plan = Plan(bank=SMALL, seed=1, model="m", template=template)
+    assert {index: plan.request(index).id for index in GOLDEN[template]} == GOLDEN[template]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_ids_are_the_same_for_any_number_of_workers(template: str, workers: int) -> None:
+    plan = Plan(bank=SMALL, seed=1, template=template)
+    alone = [Plan(bank=SMALL, seed=1, template=template).request(i).id for i in range(60)]
+    with ThreadPoolExecutor(workers) as pool:
+        assert list(pool.map(lambda index: plan.request(index).id, range(60))) == alone
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
