@@ -81,7 +81,7 @@ class LedgerReader:
             ):
                 found[key] = Counts(answers, read, written, usd)
             for key, failed, lost, opened, usd, open_usd in self._connection.execute(
-                f"SELECT {plan} AS p, sum(outcome NOT IN ('answered', ?1, ?2)), "
+                f"SELECT {plan} AS p, sum(outcome NOT IN ('answered', 'cancelled', ?1, ?2)), "
                 "sum(outcome = ?1), sum(outcome = ?2), sum(worst_usd * (outcome != ?2)), "
                 "sum(worst_usd * (outcome = ?2)) "
                 "FROM attempts GROUP BY p",
