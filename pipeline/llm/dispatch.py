@@ -108,6 +108,10 @@ class Dispatcher:
                     # the server lives.
                     reach = position + min(self._window, ahead()) + len(self._doubtful)
                     unsent = self._fill(unsent, int(min(reach, self._length)))
+                    # The reach may have shrunk below what was sent: somebody must clear the doubts.
+                    while self._in_doubt() and unsent < self._length:
+                        reach = min(unsent + len(self._doubtful), self._length)
+                        unsent = self._fill(unsent, int(reach))
                 if position in self._ready:
                     yield self._ready.pop(position)
                     position += 1
@@ -238,6 +242,10 @@ class Dispatcher:
             self._ready[place] = Unanswered(request, failure.outcome, replayed=False)
             self.traffic.failed += 1
         self._doubtful.clear()
+
+    def _in_doubt(self) -> bool:
+        """Whether failures wait for an answer that nobody was asked for."""
+        return bool(self._doubtful) and not self._pending and not self.ending
 
     def _conclude(self) -> None:
         """At the end of a plan that has one, nobody comes to clear the last doubts."""

@@ -301,6 +301,26 @@ def test_one_moment_in_which_all_in_flight_fail_does_not_end_it(ledger: Ledger) 
     assert [one.request.index for one in got if isinstance(one, Unanswered)] == list(range(8, 16))
 
 
+def test_a_failure_that_comes_last_is_believed_though_nothing_more_was_needed(
+    ledger: Ledger,
+) -> None:
+    backend = Shuffled(lambda call: "server_error" if call.request.index == 0 else "good")
+
+    def ahead() -> int:  # at first much seems to be needed, then little
+        return 8 if backend.actor.calls.total() < 8 else 1
+
+    slow = Retrier(RetryPolicy(attempts=3, base=0.2))
+    dispatcher = Dispatcher(PLAN.request, backend, ledger, retrier=slow, concurrency=4)
+
+    async def first() -> Result:
+        async with aclosing(dispatcher.stream(0, ahead)) as stream:
+            return await stream.__anext__()
+
+    result = asyncio.run(first())
+    assert isinstance(result, Unanswered)
+    assert result.request.index == 0
+
+
 def test_a_plan_with_an_end_ends_there(ledger: Ledger) -> None:
     def last_fails(call: Call) -> str:
         return "server_error" if call.request.index == 6 else "good"
