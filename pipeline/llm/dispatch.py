@@ -110,8 +110,8 @@ class Dispatcher:
                     unsent = self._fill(unsent, int(min(reach, self._length)))
                     # The reach may have shrunk below what was sent: somebody must clear the doubts.
                     while self._in_doubt() and unsent < self._length:
-                        reach = min(unsent + len(self._doubtful), self._length)
-                        unsent = self._fill(unsent, int(reach))
+                        further = min(unsent + len(self._doubtful), self._length)
+                        unsent = self._fill(unsent, int(further))
                 if position in self._ready:
                     yield self._ready.pop(position)
                     position += 1
