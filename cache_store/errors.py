@@ -8,6 +8,7 @@
     │   ├── EmptyInputError                nothing to work on
     │   ├── DamagedError                   a file is missing, cut, or does not match its hash
     │   ├── AudioError                     one recording cannot be decoded or used
+    │   ├── UsedUpError                    a plan gives too few captions that can be kept
     │   └── StorageError                   disk full, read-only, or not permitted
     ├── MismatchError             exit 4   two good things that do not belong together
     │   ├── SpaceMismatchError             embeddings of different models
@@ -125,6 +126,10 @@ class DamagedError(DataError):
 
 class AudioError(DataError):
     """One recording cannot be decoded or used."""
+
+
+class UsedUpError(DataError):
+    """A plan gives too few captions that can be kept: a model that cannot, or has no more."""
 
 
 class StorageError(DataError):

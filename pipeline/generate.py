@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cache_store.errors import DataError, LqtseError, UsageError
+from cache_store.errors import LqtseError, UsageError, UsedUpError
 from pipeline.basket import SHARD_ROWS
 from pipeline.harvest import Harvest
 from pipeline.ledger import Ledger, open_ledger
@@ -148,7 +148,7 @@ def generate(
 
     Raises:
         ChangedPlanError: If the cache has another plan, and `append` is not given.
-        DataError: If too few answers can be used.
+        UsedUpError: If too few answers can be used.
         RemoteError: What the backend says for good.
         StorageError: If the disk is full or the folder cannot be written.
         LeaseHeldError: If another process writes to the cache.
@@ -321,7 +321,7 @@ class _Run:
         if not too_few and not (looked == FIRST_LOOK and self._harvest.kept == 0):
             return
         reasons = self._harvest.rejected.most_common(3)
-        raise DataError(
+        raise UsedUpError(
             f"too few answers can be used: the last {looked} requests gave {gave} captions",
             where=self._writer.path,
             expected=f"at least {math.ceil(looked / self._limits.requests_per_caption)}",

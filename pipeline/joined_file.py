@@ -31,8 +31,13 @@ KIND = "clips"
 NEIGHBOUR_COLUMNS = ("neighbour_ids", "neighbour_rows", "neighbour_scores")
 
 
-def check_output(output: Path, audio: Path) -> None:
+def check_output(output: Path, audio: Path, kind: str = KIND) -> None:
     """Make sure that the output can be written, and that nothing of the user's is replaced.
+
+    Args:
+        output: The file.
+        audio: What it is made of.
+        kind: What an earlier file of the same command says that it is.
 
     Raises:
         UsageError: The output is no Parquet file, has no folder, or is a file of somebody else's.
@@ -42,7 +47,7 @@ def check_output(output: Path, audio: Path) -> None:
         raise UsageError("the output is a Parquet file", where=output, expected="FILE.parquet")
     if not output.parent.is_dir():
         raise UsageError("no such folder for the output", where=output.parent)
-    if output.exists() and (not output.is_file() or _kind(output) != KIND):
+    if output.exists() and (not output.is_file() or _kind(output) != kind):
         raise UsageError(
             "the output exists and was not written by this command",
             where=output,
@@ -85,10 +90,10 @@ def clips_table(output: Path, table: ClipTable, vectors: Vectors, hits: Hits) ->
     from cache_store.shards import from_matrix
 
     k = hits.rows.shape[1]
-    columns: dict[str, Any] = {"path": [_relative(path, output.parent) for path in table.paths]}
+    columns: dict[str, Any] = {"path": [relative_path(path, output.parent) for path in table.paths]}
     for name, values in table.columns.items():
         if name not in (*NEIGHBOUR_COLUMNS, "path", "embedding"):
-            columns[name] = _column(list(values))
+            columns[name] = plain_column(list(values))
     columns["embedding"] = from_matrix(vectors)
     found = (pa.array(hits.ids.reshape(-1).tolist()), hits.rows, hits.scores)
     for name, values in zip(NEIGHBOUR_COLUMNS, found, strict=True):
@@ -97,7 +102,7 @@ def clips_table(output: Path, table: ClipTable, vectors: Vectors, hits: Hits) ->
     return pa.table(columns)
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Path) -> str:
     """The path as a manifest in `folder` writes it; absolute where no relative one exists."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps links
     with suppress(ValueError):  # another drive
@@ -105,7 +110,7 @@ def _relative(path: Path, folder: Path) -> str:
     return absolute.as_posix()
 
 
-def _column(values: list[Any]) -> pa.Array:
+def plain_column(values: list[Any]) -> pa.Array:
     """A column of the source's; values of mixed kinds, which Parquet cannot hold, as JSON."""
     import pyarrow as pa
 

@@ -1,0 +1,127 @@
+"""The asking of one round: its plan, and the run of `generate` that works it off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cache_store.errors import ChangedPlanError, UsedUpError
+from pipeline.grow.kept import key_of
+from pipeline.grow.record import Round
+from pipeline.grow.wordings import ALONE
+from pipeline.harvest import plan_key, standing_of
+from pipeline.panel import Progress as Panel
+
+if TYPE_CHECKING:
+    from pipeline.generate import Limits
+    from pipeline.llm.select import Chosen
+    from prompts.bank import ConceptBank
+    from prompts.plan import Plan
+
+Shown = Callable[[Panel], AbstractContextManager[Callable[[], None]]]
+Outcome = Literal["done", "used up", "budget spent", "stopped"]
+
+
+def unseen(panel: Panel) -> AbstractContextManager[Callable[[], None]]:
+    """Show nothing."""
+    del panel
+    return nullcontext(lambda: None)
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who is asked, and how.
+
+    Attributes:
+        plan: Its bank holds all concepts that may be asked for; its seed is the growth's.
+        open: Makes the backend, anew for each round, since a run closes its own.
+        limits: How much may be asked for.
+        shown: Shows a round's progress.
+    """
+
+    plan: Plan
+    open: Callable[[], Chosen]
+    limits: Limits
+    shown: Shown = unseen
+
+
+def round_plan(plan: Plan, record: Round) -> Plan:
+    """The plan of a round: its concepts, one sound a caption, and a seed of its own.
+
+    With the growth's own seed, a concept that is asked for in two rounds would be asked for in the
+    same words, and the ledger would bring the same captions again.
+    """
+    seed = int(key_of(record.growth, record.number)[:8], 16) >> 1
+    return replace(plan, bank=_subset(plan.bank, record), axes=ALONE, seed=seed)
+
+
+def ask_round(
+    cache: Path, asker: Asker, record: Round, note: Callable[[str], None]
+) -> tuple[Outcome, int]:
+    """Have the captions of a round written, or what is missing of them.
+
+    Args:
+        cache: The cache's folder.
+        asker: Who is asked.
+        record: The round.
+        note: Told what is going on.
+
+    Returns:
+        How it ended, and how many captions the round has.
+
+    Raises:
+        ChangedPlanError: If the prompts changed since the round began.
+        UsedUpError: If not one answer can be used.
+    """
+    from cache_store.manifest import newest_manifest
+    from pipeline.generate import generate
+
+    plan = round_plan(asker.plan, record)
+    if plan_key(plan) != record.plan:
+        raise ChangedPlanError(
+            f"round {record.number} of this growth was begun with other prompts",
+            where=cache,
+            expected=record.plan,
+            found=plan_key(plan),
+            hint="Go on with the version of lqtse that began it, or begin another growth: "
+            "the same command with another --seed",
+        )
+    note(f"round {record.number}: {record.captions:,} captions about {_listed(record.concepts)}")
+    chosen = asker.open()
+    panel = Panel(title=f"round {record.number}, {chosen.backend.name}, {plan.model}")
+    try:
+        with asker.shown(panel) as changed:
+            report = generate(
+                cache,
+                plan,
+                chosen.backend,
+                record.captions,
+                limits=asker.limits,
+                append=True,
+                source=chosen.source,
+                progress=panel,
+                changed=changed,
+            )
+    except UsedUpError as error:
+        kept = standing_of(newest_manifest(cache), record.plan).kept
+        if kept == 0:
+            raise
+        note(error.message)
+        return "used up", kept
+    outcome: Outcome = "done" if report.outcome == "already there" else report.outcome
+    return outcome, report.plan_total
+
+
+def _subset(bank: ConceptBank, record: Round) -> ConceptBank:
+    from prompts.bank import ConceptBank
+
+    known = {concept.name: concept for concept in bank}
+    return ConceptBank(tuple(known[name] for name in record.concepts), record.repeats)
+
+
+def _listed(names: tuple[str, ...], most: int = 6) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
