@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,7 @@ def _figure() -> Any:
 
 def _gaps(axes: Axes, report: GrowReport) -> None:
     before, after = report.before, report.after
-    top = max(float(before.gap.max()), before.threshold * 1.5, 1e-6)
-    edges: list[float] = np.linspace(0.0, min(top, 1.0), _BINS + 1).tolist()
+    edges = bin_edges(float(before.gap.max()), before.threshold)
     axes.hist(np.clip(before.gap, 0, edges[-1]), edges, color=BEFORE, label="before")
     if report.rounds:
         axes.hist(
@@ -103,16 +103,24 @@ def _gaps(axes: Axes, report: GrowReport) -> None:
     )
     axes.set_xlabel("gap: what captions about its concept would add to a clip's score")
     axes.set_ylabel("clips")
-    axes.legend(loc="center right", frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def bin_edges(widest: float, threshold: float) -> list[float]:
+    """Edges of the bins up to the widest gap, one of them at the threshold."""
+    if threshold <= 0:
+        return np.linspace(0.0, max(widest, 1e-6), _BINS + 1).tolist()
+    width = threshold * math.ceil(widest / threshold / _BINS) if widest > threshold else threshold
+    # A bin as wide as several thresholds would hide where it lies: then it is cut in two there.
+    edges = [width * place for place in range(max(2, math.ceil(widest / width)) + 1)]
+    return sorted({*edges, threshold})
 
 
 def _rounds(axes: Axes, report: GrowReport) -> None:
     states: list[tuple[str, Coverage]] = [("before", report.before)]
-    total = 0
     for one in report.rounds:
-        total += one.record.kept
-        states.append((f"round {one.record.number}\n+{total:,}", one.coverage))
+        states.append((f"round {one.record.number}\n+{one.record.kept:,} captions", one.coverage))
     places = np.arange(len(states))
     covered = np.array([coverage.share for _, coverage in states])
     far = np.array([coverage.far.mean() for _, coverage in states])
