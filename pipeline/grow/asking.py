@@ -12,8 +12,8 @@ from cache_store.errors import ChangedPlanError, UsedUpError
 from pipeline.grow.kept import key_of
 from pipeline.grow.record import Round
 from pipeline.grow.wordings import ALONE
-from pipeline.harvest import plan_key, standing_of
 from pipeline.panel import Progress as Panel
+from pipeline.standing import plan_key, standing_of
 
 if TYPE_CHECKING:
     from pipeline.generate import Limits

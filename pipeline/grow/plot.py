@@ -109,7 +109,7 @@ def _gaps(axes: Axes, report: GrowReport) -> None:
 
 def bin_edges(widest: float, threshold: float) -> list[float]:
     """Edges of the bins up to the widest gap, one of them at the threshold."""
-    if threshold <= 0:
+    if threshold <= 1e-6:
         return np.linspace(0.0, max(widest, 1e-6), _BINS + 1).tolist()
     width = threshold * math.ceil(widest / threshold / _BINS) if widest > threshold else threshold
     # A bin as wide as several thresholds would hide where it lies: then it is cut in two there.

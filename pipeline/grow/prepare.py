@@ -15,8 +15,7 @@ from pipeline.grow.kept import kept_table, key_of
 from pipeline.grow.record import Round, growth_key, rounds_of
 from pipeline.grow.recordings import Recordings, read_recordings
 from pipeline.grow.reference import Reference, Vectors, make_reference
-from pipeline.grow.tally import mean_caption
-from pipeline.grow.wordings import VERSION, calibration_bank, wordings
+from pipeline.grow.wordings import calibration_bank, wordings
 from pipeline.progress import Progress, quiet
 from pipeline.spaces import DEFAULT_SPACE, load_matching, loadable
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from cache_store.spaces import Space
     from prompts.bank import ConceptBank
     from prompts.plan import Plan
+
+_SAMPLE = 8  # concepts
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,12 @@ def prepare(
             "the cache holds no embeddings", where=cache, hint=f"Run lqtse-cache embed {cache}"
         )
     bank = plan.bank
-    growth = growth_key(recordings.key, bank.hash, plan.config(), VERSION)
+    growth = growth_key(recordings.key, bank.hash, plan.config())
     rounds = rounds_of(manifest, growth)
     base = rounds[0].files if rounds else len(manifest.data)
     reference = make_reference(
         _embedded_wordings(cache, model, bank),
         _embedded_wordings(cache, model, calibration_bank(bank)),
-        mean_caption(cache, manifest, base),
     )
     scores = score(recordings.vectors, reference)
     return Prepared(model, recordings, bank, reference, scores, growth, rounds, base)
@@ -164,6 +164,7 @@ def _embedded_wordings(cache: Path, model: Space, bank: ConceptBank) -> Vectors:
     import numpy as np
 
     from cache_store.shards import to_matrix
+    from prompts.bank import ConceptBank
 
     def make() -> pa.Table:
         import pyarrow as pa
@@ -174,6 +175,9 @@ def _embedded_wordings(cache: Path, model: Space, bank: ConceptBank) -> Vectors:
         texts = [normalise_caption(text) for words in wordings(bank) for text in words]
         return pa.table({"caption": texts, "embedding": from_matrix(model.embed_text(texts))})
 
-    table = kept_table(cache, "concepts", key_of(model.fingerprint, bank.hash, VERSION), make)
+    # The wordings of a few concepts stand for the grammar, which later versions may change.
+    sample = wordings(ConceptBank(bank.concepts[:_SAMPLE]))
+    key = key_of(model.fingerprint, bank.hash, sample)
+    table = kept_table(cache, "concepts", key, make)
     matrix = np.asarray(to_matrix(table.column("embedding")), np.float32)
     return matrix.reshape(len(bank), -1, matrix.shape[1])

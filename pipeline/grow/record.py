@@ -89,17 +89,16 @@ class Round:
         }
 
 
-def growth_key(clips: str, bank: str, plan: Mapping[str, Any], version: int) -> str:
+def growth_key(clips: str, bank: str, plan: Mapping[str, Any]) -> str:
     """The name of a growth; how many captions and rounds it may take is not part of it.
 
     Args:
         clips: Name of the clips.
         bank: Hash of the concepts.
-        plan: Settings of the plan, its bank left out.
-        version: Of the wordings.
+        plan: Settings of the plan; those of its bank do not count.
     """
     settings = {name: value for name, value in plan.items() if name != "bank"}
-    return key_of("growth", clips, bank, settings, version)
+    return key_of("growth", clips, bank, settings)
 
 
 def rounds_of(manifest: Manifest, growth: str) -> list[Round]:

@@ -29,8 +29,8 @@ from pipeline.grow.prepare import Audio, Prepared, prepare
 from pipeline.grow.record import Round, files_hash
 from pipeline.grow.report import Ended, GrowReport, RoundReport, facts, spent_on, told
 from pipeline.grow.tally import Tally, read_captions, written_about
-from pipeline.harvest import plan_key
 from pipeline.progress import Progress, quiet
+from pipeline.standing import plan_key
 
 if TYPE_CHECKING:
     from cache_store.manifest import Manifest

@@ -95,20 +95,6 @@ def read_captions(
         yield to_matrix(table.column("embedding")), alive
 
 
-def mean_caption(folder: Path, manifest: Manifest, last: int) -> Vectors:
-    """The mean embedding of the captions in the first `last` data files.
-
-    Shape:
-        output [D], float32.
-    """
-    total, count = 0.0, 0
-    for matrix, alive in read_captions(folder, manifest, 0, last):
-        # In float64: a mean of a million float16 rows would stall.
-        total = total + matrix[alive].sum(axis=0, dtype=np.float64)
-        count += int(alive.sum())
-    return np.asarray(total / max(count, 1), dtype=np.float32)
-
-
 def written_about(folder: Path, entries: tuple[FileEntry, ...]) -> dict[str, int]:
     """How many captions of these data files were asked for about each concept, by main concept."""
     from cache_store.shards import read_table

@@ -17,7 +17,6 @@ from prompts.bank import ConceptBank
 from prompts.plan import Plan
 
 COUNT = 8  # wordings a concept: enough for a median and a quartile
-VERSION = 1  # counts up when the same bank would get other wordings
 _VISITS = 4 * COUNT  # a concept with fewer wordings than that repeats some
 
 # A caption of several sounds is near to clips of each, and typical of none.
