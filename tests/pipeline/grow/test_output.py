@@ -9,7 +9,7 @@ import pytest
 from cache_store.clips import read_clips
 from cache_store.errors import UsageError
 from pipeline.grow.output import check_clips, states, write_table_of_clips
-from tests.pipeline.grow.world import captions_of, grow
+from tests.pipeline.grow.world import CAPTIONS, captions_of, grow
 
 
 def test_the_table_says_where_each_clip_stood_and_stands(
@@ -30,7 +30,7 @@ def test_the_table_says_where_each_clip_stood_and_stands(
         cosines = embedded @ vector
         # Stored as float16: another caption may win by less than that rounds.
         assert row["nearest_score"] == pytest.approx(cosines.max(), abs=2e-3)
-        assert row["nearest_before"] in texts[:150]
+        assert row["nearest_before"] in texts[:CAPTIONS]
         assert row["nearest_score_before"] <= row["nearest_score"]
         assert row["gap"] <= row["gap_before"]
     check_clips(output, audio)  # one of its own may be replaced

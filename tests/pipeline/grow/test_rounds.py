@@ -26,7 +26,8 @@ from pipeline.llm.prices import Price
 from pipeline.llm.scripted import Call, ScriptedBackend
 from prompts.bank import ConceptBank
 from tests.pipeline.grow.slowly import CAPTIONS, Logged
-from tests.pipeline.grow.world import BANK, LACKING, captions_of, grow, manifest_of
+from tests.pipeline.grow.world import BANK, HEARD, LACKING, captions_of, grow, manifest_of
+from tests.pipeline.grow.world import CAPTIONS as HAD
 
 MONEY = 0.012
 ROOT = Path(__file__).parents[3]
@@ -49,7 +50,7 @@ def test_what_is_missing_is_written_about_and_coverage_rises(cache: Path, audio:
     assert set(first.written) == set(LACKING) and min(first.written.values()) >= 4
     assert report.after.share > report.before.share + 0.2
     assert report.ended == "no clip is far"
-    assert len(captions_of(cache)) == report.captions == 150 + 20
+    assert len(captions_of(cache)) == report.captions == HAD + 20
 
 
 def test_clips_are_far_where_captions_are_missing_and_only_there(cache: Path, audio: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_round_that_brings_nothing_near_ends_it(cache: Path, audio: Path) -> N
 def test_a_model_that_gives_nothing_is_an_error(cache: Path, audio: Path) -> None:
     with pytest.raises(UsedUpError, match="too few answers"):
         grow(cache, audio, ScriptedBackend(["garbage"]), n=40)
-    assert len(captions_of(cache)) == 150
+    assert len(captions_of(cache)) == HAD
 
 
 def test_money_ends_it_and_more_money_goes_on(cache: Path, audio: Path, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_growth_that_goes_on_asks_in_other_words(cache: Path, audio: Path) -> 
     with open_writer(cache) as writer:  # the user throws away what was written about dogs
         from cache_store.text import caption_id
 
-        gone = [caption_id(text) for text in captions_of(cache)[150:]]
+        gone = [caption_id(text) for text in captions_of(cache)[HAD:]]
         writer.publish(tombstones=gone, step={"step": "remove"})
     backend = ScriptedBackend()
     report = grow(cache, audio, backend, n=40, seed=1)
@@ -230,7 +231,7 @@ def test_a_cache_that_was_rewritten_is_another_one(cache: Path, audio: Path) -> 
 
 
 def test_concepts_of_ones_own_can_be_grown_into(cache: Path, audio: Path) -> None:
-    bank = ConceptBank.from_names(["dog", "rain", "siren", "church bell", "mooing herd"])
+    bank = ConceptBank.from_names([*HEARD, "mooing herd"])
     report = grow(cache, audio, n=20, bank=bank)
     assert report.rounds[0].record.kept == 10
 

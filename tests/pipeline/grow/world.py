@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 from cache_store.manifest import Manifest, newest_manifest
 from cache_store.shards import read_table
 from cache_store.spaces.tiny.recordings import write_recordings
-from cache_store.text import caption_id
+from cache_store.text import caption_id, normalise_caption
 from cache_store.writer import open_writer
 from pipeline.embed import embed_cache
 from pipeline.generate import Limits
@@ -31,6 +32,7 @@ HEARD = (
     *("church bell", "acoustic guitar", "keyboard typing", "glass breaking"),
 )
 LACKING = ("dog", "cow")
+CAPTIONS = 300
 KINDS = ("dog", "cow", "rain", "siren", "bell")
 BANK = ConceptBank.from_names(HEARD)
 
@@ -41,7 +43,7 @@ def recordings(folder: Path, kinds: tuple[str, ...] = KINDS, per_kind: int = 4) 
     return folder
 
 
-def poor_cache(folder: Path, captions: int = 150) -> Path:
+def poor_cache(folder: Path, captions: int = CAPTIONS) -> Path:
     """A cache in the space `tiny` of captions about everything but `LACKING`."""
     from prompts import grammar
 
@@ -50,10 +52,6 @@ def poor_cache(folder: Path, captions: int = 150) -> Path:
     texts: dict[str, None] = {}
     index = 0
     while len(texts) < captions:
-        import json
-
-        from cache_store.text import normalise_caption
-
         for text in json.loads(grammar.answer(plan.request(index)))["captions"]:
             texts.setdefault(normalise_caption(text))
         index += 1
