@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prompts.plan import Plan
 
 Shown = Callable[[Panel], AbstractContextManager[Callable[[], None]]]
-Outcome = Literal["done", "used up", "budget spent", "stopped"]
+Outcome = Literal["done", "used up", "budget spent", "stopped", "waiting"]
 
 
 def unseen(panel: Panel) -> AbstractContextManager[Callable[[], None]]:

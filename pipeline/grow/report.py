@@ -25,6 +25,7 @@ Ended = Literal[
     "all rounds are done",
     "the budget is spent",
     "stopped",
+    "a batch is on its way: run the same command later",
     "nothing was asked",
 ]
 

@@ -225,6 +225,8 @@ class _Loop:
             return record, "the budget is spent"
         if outcome == "stopped":
             return record, "stopped"
+        if outcome == "waiting":
+            return record, "a batch is on its way: run the same command later"
         record = replace(record, measured=files)
         self._publish(record.measured_step(facts(self._judge())))
         return record, None
