@@ -1,0 +1,279 @@
+"""Requests a second and peak memory of `lqtse-cache generate`, beside bare loops and peers.
+
+    python benchmarks/generate.py --curator-python PATH --distilabel-python PATH
+
+Everything asks the same scripted server, which runs in a process of its own and takes 20 ms for an
+answer. Each runs in a process of its own; a peer whose Python is not given, or cannot import it, is
+left out. Requests a second are counted by each over its own working time, imports left out; `wall`
+is the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+PROMPT = "Write 5 captions of sounds for an audio search engine, as JSON. " * 20
+
+
+def messages() -> list[dict[str, str]]:
+    """About as many characters as a request of ours has."""
+    return [{"role": "user", "content": PROMPT}]
+
+
+def report(requests: int, seconds: float, captions: int = 0) -> None:
+    """What a child tells the parent: its last line."""
+    print(json.dumps({"requests": requests, "seconds": seconds, "captions": captions}))
+
+
+def serve() -> None:
+    """The scripted server."""
+    from pipeline.llm.scripted_server import ScriptedServer
+
+    with ScriptedServer(seconds=0.02) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
+
+
+async def bounded(count: int, concurrency: int, one: Any) -> float:
+    """Run `one` `count` times, `concurrency` at a time; the seconds it took."""
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for _ in numbers:
+            await one()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+    return time.perf_counter() - began
+
+
+def bare_openai(url: str, count: int, concurrency: int, *, by_aiohttp: bool) -> None:
+    import openai
+
+    async def go() -> float:
+        transport = openai.DefaultAioHttpClient() if by_aiohttp else None
+        client = openai.AsyncOpenAI(
+            base_url=url, api_key="none", max_retries=0, http_client=transport
+        )
+
+        async def one() -> None:
+            reply = await client.chat.completions.create(
+                model="scripted", messages=messages(), temperature=0.8, top_p=0.95, seed=1
+            )
+            assert reply.choices[0].message.content
+
+        await one()
+        seconds = await bounded(count, concurrency, one)
+        await client.close()
+        return seconds
+
+    report(count, asyncio.run(go()))
+
+
+def bare_aiohttp(url: str, count: int, concurrency: int) -> None:
+    import aiohttp
+
+    async def go() -> float:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            body = {"model": "scripted", "messages": messages(), "temperature": 0.8, "seed": 1}
+
+            async def one() -> None:
+                async with session.post(f"{url}/chat/completions", json=body) as response:
+                    assert (await response.json())["choices"][0]["message"]["content"]
+
+            await one()
+            return await bounded(count, concurrency, one)
+
+    report(count, asyncio.run(go()))
+
+
+def ours(url: str, count: int, concurrency: int, per_request: int, workers: int) -> None:
+    """The command itself, in this process, asked for about as many captions as `count` gives."""
+    import io
+    from contextlib import redirect_stdout
+
+    from cache_store import console
+    from pipeline.cli import PROG, app
+
+    kept_of_asked = 0.7 if per_request > 1 else 0.8
+    with tempfile.TemporaryDirectory() as folder:
+        words = [
+            *("generate", str(Path(folder) / "cache"), "-n", str(round(count * per_request * kept_of_asked))),
+            *("--backend", "openai", "--model", "scripted", "--base-url", url, "--json"),
+            *("--concurrency", str(concurrency), "--per-request", str(per_request)),
+            *(("--workers", str(workers)) if workers > 1 else ()),
+        ]  # fmt: skip
+        out = io.StringIO()
+        with redirect_stdout(out):
+            code = console.run(app, PROG, words)
+        assert code == 0, out.getvalue()
+        facts = json.loads(out.getvalue())
+    seconds = facts["captions_kept"] / facts["captions_a_second"]
+    report(facts["requests_answered"], seconds, facts["captions_kept"])
+
+
+def curator(url: str, count: int, concurrency: int) -> None:
+    """bespokelabs-curator, with a stand-in for the tokenizer that it would download."""
+    os.environ.update(OPENAI_API_KEY="none", TELEMETRY_ENABLED="false", CURATOR_VIEWER="0")
+    os.environ["CURATOR_DISABLE_RICH_DISPLAY"] = "1"
+
+    class Tokenizer:
+        def encode(self, text: str, **_: Any) -> list[int]:
+            return [0] * (len(text) // 4)
+
+    import tiktoken
+
+    tiktoken.encoding_for_model = lambda *_: Tokenizer()
+    tiktoken.get_encoding = lambda *_: Tokenizer()
+    from bespokelabs import curator as peer
+    from datasets import Dataset
+
+    class Captions(peer.LLM):  # type: ignore[misc]
+        def prompt(self, row: dict[str, Any]) -> str:
+            return f"{row['number']} {PROMPT}"
+
+        def parse(self, row: dict[str, Any], answer: Any) -> dict[str, Any]:
+            return {"answer": str(answer)}
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CURATOR_CACHE_DIR"] = folder
+        writer = Captions(
+            model_name="gpt-4o-mini",
+            backend="openai",
+            backend_params={
+                "base_url": url,
+                "max_concurrent_requests": concurrency,
+                "max_requests_per_minute": 10_000_000,
+                "max_tokens_per_minute": 10_000_000_000,
+            },
+        )
+        rows = Dataset.from_dict({"number": list(range(count))})
+        began = time.perf_counter()
+        answers = writer(rows, working_dir=folder)
+        seconds = time.perf_counter() - began
+        assert len(getattr(answers, "dataset", answers)) == count
+    report(count, seconds)
+
+
+def distilabel(url: str, count: int, concurrency: int) -> None:
+    from distilabel.models import OpenAILLM
+
+    llm = OpenAILLM(model="scripted", base_url=url, api_key="none", max_retries=0)
+    llm.load()
+    began = time.perf_counter()
+    for begin in range(0, count, concurrency):  # its batches, each waited for as a whole
+        size = min(concurrency, count - begin)
+        answers = llm.generate(inputs=[messages() for _ in range(size)])
+        assert len(answers) == size
+    report(count, time.perf_counter() - began)
+
+
+CASES: dict[str, Any] = {
+    "lqtse, 1 caption a request": lambda *a: ours(*a, 1, 1),
+    "lqtse, 1 caption a request, --workers 2": lambda *a: ours(*a, 1, 2),
+    "lqtse, 5 captions a request": lambda *a: ours(*a, 5, 1),
+    "lqtse, 5 captions a request, --workers 2": lambda *a: ours(*a, 5, 2),
+    "bare loop, openai's aiohttp client": lambda *a: bare_openai(*a, by_aiohttp=True),
+    "bare loop, openai's default client": lambda *a: bare_openai(*a, by_aiohttp=False),
+    "bare loop, aiohttp": bare_aiohttp,
+    "bespokelabs-curator": curator,
+    "distilabel": distilabel,
+}
+BASE, PEER = "bare loop, openai's aiohttp client", "bespokelabs-curator"
+
+
+def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[str, Any] | str:
+    """One case in a process of its own: its report, wall time and peak memory, or what it said."""
+    words = [python, str(HERE), "--child", case, "--url", url]
+    words += ["--requests", str(count), "--concurrency", str(concurrency)]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(words, stdout=out, stderr=err, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - began
+        out.seek(0)
+        err.seek(0)
+        lines = [line for line in out.read().splitlines() if line.startswith('{"requests"')]
+        if process.returncode or not lines:
+            return (err.read().strip().splitlines() or ["it said nothing"])[-1]
+    return {**json.loads(lines[-1]), "wall": wall, "mb": usage.ru_maxrss / 1024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=1, help="the best of so many is shown")
+    parser.add_argument("--curator-python", default="")
+    parser.add_argument("--distilabel-python", default="")
+    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--url", default="", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child == "server":
+        serve()
+    elif asked.child:
+        CASES[asked.child](asked.url, asked.requests, asked.concurrency)
+    else:
+        compare(asked)
+
+
+def compare(asked: argparse.Namespace) -> None:
+    pythons = {"bespokelabs-curator": asked.curator_python, "distilabel": asked.distilabel_python}
+    found: dict[str, dict[str, Any]] = {}
+    for case in [case for case in CASES if asked.only in case]:
+        python = shutil.which(pythons.get(case, sys.executable))
+        if python is None:
+            print(f"{case}: left out, no Python of its own was given")
+            continue
+        for _ in range(asked.rounds):
+            server = subprocess.Popen(
+                [sys.executable, str(HERE), "--child", "server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+            )
+            assert server.stdin is not None
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            result = run(python, case, url, asked.requests, asked.concurrency)
+            server.stdin.close()
+            server.wait()
+            if isinstance(result, str):
+                print(f"{case}: left out, {result}")
+                break
+            result["rate"] = result["requests"] / result["seconds"]
+            if case not in found or result["rate"] > found[case]["rate"]:
+                found[case] = result
+    table(found)
+
+
+def table(found: dict[str, dict[str, Any]]) -> None:
+    print("| | requests | requests/s | to the bare loop | to curator | captions/s | wall s | MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for case, one in found.items():
+        ratios = [
+            f"{one['rate'] / found[other]['rate']:.2f}" if other in found else ""
+            for other in (BASE, PEER)
+        ]
+        captions = f"{one['captions'] / one['seconds']:.0f}" if one["captions"] else ""
+        cells = (case, one["requests"], f"{one['rate']:.0f}", *ratios, captions)
+        print("|", " | ".join(map(str, (*cells, f"{one['wall']:.1f}", f"{one['mb']:.0f}"))), "|")
+
+
+if __name__ == "__main__":
+    main()
