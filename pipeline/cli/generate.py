@@ -48,9 +48,13 @@ def command(
           --base-url http://127.0.0.1:8000/v1 --concurrency 64
       lqtse-cache generate my-cache -n 100000 --backend openai-batch --model gpt-4o-mini
     """
+    import pyarrow
+
     from pipeline.generate import generate
     from pipeline.panel import Progress, plain_line, shown
 
+    # Arrow's own pools keep tens of megabytes for the few that captions take.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     bank = asking.bank()
     chosen = asking.open()
     writer = chosen.backend
