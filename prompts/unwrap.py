@@ -89,8 +89,9 @@ def unwrap_completion(
 ) -> list[Piece]:
     """The captions of a continued list: its first `count` lines.
 
-    The first line goes on from the `start` that the prompt gave; a line with its own label ("dog:")
-    is whole without it.
+    The first line goes on from the `start` that the prompt gave, and so does every further one that
+    begins in the middle (" barks"), since several captions are several continuations of one prompt;
+    a line with its own label ("dog:") is whole without it.
 
     Args:
         text: What the model wrote after the prompt.
@@ -101,14 +102,24 @@ def unwrap_completion(
     """
     label = ", ".join(concepts) + ":"
     lines = text.splitlines()
-    if lines and start and not lines[0].strip().startswith(label):
-        lines[0] = start + lines[0]
+    if start:
+        lines = [
+            start + line
+            if not line.strip().startswith(label) and (place == 0 or _goes_on(line))
+            else line
+            for place, line in enumerate(lines)
+        ]
     lines = [line.strip() for line in lines if line.strip(" \t`")]
     whole = len(lines) > count or text.endswith(("\n", "\r"))
     pieces = [Piece(line.removeprefix(label)) for line in lines[:count]]
     if cut and pieces and not whole:
         pieces[-1] = Piece(pieces[-1].text, cut=True)
     return pieces
+
+
+def _goes_on(line: str) -> bool:
+    """Whether a line is no beginning: " barks", "'s barking"."""
+    return bool(line.strip()) and not line[0].isalnum()
 
 
 def _introduces(line: str) -> bool:

@@ -65,6 +65,16 @@ def test_a_completion_goes_on_from_its_beginning() -> None:
     ]
 
 
+def test_several_continuations_of_one_prompt_all_go_on_from_its_beginning() -> None:
+    answer = " barks\n's growling\n\n howls\ndog: the dog yelps\n"
+    assert texts(unwrap_completion(answer, ["dog"], 4, start="a dog", cut=False)) == [
+        "a dog barks",
+        "a dog's growling",
+        "a dog howls",
+        " the dog yelps",
+    ]
+
+
 def test_a_completion_ends_with_what_was_asked_for() -> None:
     answer = " a dog barks\ncat: a cat meows\nowl: an owl hoots"
     assert texts(unwrap_completion(answer, ["dog"], 1, cut=False)) == ["a dog barks"]
