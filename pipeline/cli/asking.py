@@ -72,15 +72,17 @@ class Asking:
         BackendName,
         typer.Option(
             help="Who writes: a server (openai: any compatible one, its key in OPENAI_API_KEY; "
-            "openai-batch: at half the price, within a day), a model on this machine (local), no "
-            "model at all (grammar), a fake (scripted)."
+            "openai-batch: at half the price, within a day), a model on this machine (local: "
+            "small, on the CPU; vllm: large, on GPUs), no model at all (grammar), a fake "
+            "(scripted)."
         ),
     ] = BackendName.local
     model: Annotated[
         Optional[str],
         typer.Option(
             metavar="M",
-            help="openai, openai-batch: the model's name; local: a GGUF file.",
+            help="openai, openai-batch: the model's name; local: a GGUF file; vllm: a folder, or "
+            "a name on Hugging Face.",
             show_default="local: the small one of `make models`",
         ),
     ] = None
@@ -99,7 +101,7 @@ class Asking:
             min=1,
             metavar="C",
             help="Requests in flight; openai-batch: batches; local: copies of the model.",
-            show_default="8; openai-batch: 4; local: one a core",
+            show_default="8; openai-batch: 4; vllm: 256; local: one a core",
         ),
     ] = None
     rpm: Annotated[
@@ -116,7 +118,7 @@ class Asking:
         Optional[Style],
         typer.Option(
             help="How to ask: chat, or completion for small and base models.",
-            show_default="chat; local: completion",
+            show_default="chat; local, and vllm without a chat template: completion",
         ),
     ] = None
     template: Annotated[
@@ -200,6 +202,31 @@ class Asking:
             show_default="good",
         ),
     ] = None
+    max_model_len: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="TOKENS",
+            help="vllm: tokens a prompt and its answer may have.",
+            show_default="the model's, 4096 at most",
+        ),
+    ] = None
+    gpu_memory: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            metavar="SHARE",
+            help="vllm: share of a GPU's memory to take.",
+            show_default="vLLM's own",
+        ),
+    ] = None
+    tensor_parallel: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, metavar="GPUS", help="vllm: GPUs to split the model over.", show_default="1"
+        ),
+    ] = None
     prices: Annotated[
         Optional[Path],
         typer.Option(
@@ -247,6 +274,9 @@ class Asking:
             timeout=self.timeout,
             workers=self.workers,
             batching=Batching(self.batch_requests, self.poll, self.no_wait, self.keep_files),
+            max_model_len=self.max_model_len,
+            gpu_memory=self.gpu_memory,
+            tensor_parallel=self.tensor_parallel,
             script=tuple(name.strip() for name in (self.script or "").split(",") if name.strip()),
         )
 

@@ -47,6 +47,7 @@ def command(
       lqtse-cache generate my-cache -n 1000000 --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --concurrency 64
       lqtse-cache generate my-cache -n 100000 --backend openai-batch --model gpt-4o-mini
+      lqtse-cache generate my-cache -n 1000000 --backend vllm --model Qwen/Qwen3-8B
     """
     import pyarrow
 

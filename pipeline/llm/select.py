@@ -16,12 +16,6 @@ URL_VARIABLE = "OPENAI_BASE_URL"
 SERVER_CONCURRENCY = 8
 SCRIPTED_CONCURRENCY = 8
 
-_ELSEWHERE = {
-    "vllm": "Start vLLM's server, `vllm serve MODEL`, and use it: --backend openai --model MODEL "
-    "--base-url http://127.0.0.1:8000/v1",
-}
-
-
 @dataclass(frozen=True)
 class Batching:
     """What a user said of batches; None where nothing was said.
@@ -65,12 +59,16 @@ def open_backend(
     workers: int | None = None,
     script: Sequence[str] = (),
     batching: Batching = Batching(),
+    max_model_len: int | None = None,
+    gpu_memory: float | None = None,
+    tensor_parallel: int | None = None,
 ) -> Chosen:
     """Make the backend of this name.
 
     Args:
         name: One of `BACKENDS`.
-        model: For openai the model's name, for local a GGUF file.
+        model: For openai the model's name, for local a GGUF file, for vllm a folder or a name on
+            Hugging Face's hub.
         base_urls: For openai, the servers; by default OPENAI_BASE_URL, else OpenAI itself.
         style: Which form of request the model reads; by default what suits the backend.
         concurrency: Requests in flight; for local, copies of the model that work side by side.
@@ -78,20 +76,21 @@ def open_backend(
         workers: For openai, processes that send; None sends from this one.
         script: For scripted, how it behaves.
         batching: For openai-batch, how batches are made.
+        max_model_len: For vllm, tokens a prompt and its answer may have.
+        gpu_memory: For vllm, the share of a GPU's memory that it may take.
+        tensor_parallel: For vllm, GPUs to split the model over.
 
     Raises:
         UsageError: If the backend does not exist or lacks something.
         ConfigError: For settings that this backend does not have.
         AuthenticationError: If a server needs a key and there is none.
     """
-    if name in _ELSEWHERE:
-        raise UsageError(f"--backend {name} is not built in", hint=_ELSEWHERE[name])
     if name not in BACKENDS:
         raise UsageError("unknown backend", expected=", ".join(BACKENDS), found=name)
     _refuse(
         name,
         {
-            "--model": (model, ("openai", "openai-batch", "local")),
+            "--model": (model, ("openai", "openai-batch", "local", "vllm")),
             "--base-url": (base_urls or None, ("openai", "openai-batch")),
             "--timeout": (timeout, ("openai",)),
             "--workers": (workers, ("openai",)),
@@ -100,6 +99,9 @@ def open_backend(
             "--poll": (batching.poll, ("openai-batch",)),
             "--no-wait": (batching.no_wait or None, ("openai-batch",)),
             "--keep-files": (batching.keep_files or None, ("openai-batch",)),
+            "--max-model-len": (max_model_len, ("vllm",)),
+            "--gpu-memory": (gpu_memory, ("vllm",)),
+            "--tensor-parallel": (tensor_parallel, ("vllm",)),
         },
     )
     if name == "openai":
@@ -108,6 +110,13 @@ def open_backend(
         return _openai_batch(model, base_urls, style, concurrency, batching)
     if name == "local":
         return _local(model, style, concurrency)
+    if name == "vllm":
+        if not model:
+            raise UsageError(
+                "--backend vllm needs a model",
+                hint="Give a folder with weights, or a name on Hugging Face: --model MODEL",
+            )
+        return _vllm(model, max_model_len, gpu_memory, tensor_parallel, style, concurrency)
     if name == "grammar":
         from pipeline.llm.grammar import GrammarBackend
 
@@ -190,3 +199,18 @@ def _local(model: str | None, style: PromptStyle | None, engines: int | None) ->
 
     backend = LocalBackend.load(find_weights(model), engines=engines, style=style or "completion")
     return Chosen(backend, backend.concurrency)
+
+
+def _vllm(
+    model: str,
+    max_model_len: int | None,
+    gpu_memory: float | None,
+    tensor_parallel: int | None,
+    style: PromptStyle | None,
+    concurrency: int | None,
+) -> Chosen:
+    from pipeline.llm.vllm_api import EngineSettings
+    from pipeline.llm.vllm_engine import CONCURRENCY, VllmBackend
+
+    settings = EngineSettings(model, max_model_len, gpu_memory, tensor_parallel)
+    return Chosen(VllmBackend(settings, style=style), concurrency or CONCURRENCY)

@@ -58,10 +58,16 @@ def model_name(weights: Path) -> str:
 
     The mark hashes the size and both ends of the file, since hashing 40 GB takes minutes.
     """
-    size = weights.stat().st_size
-    mark = hashlib.sha256(str(size).encode())
-    with weights.open("rb") as file:
-        mark.update(file.read(_SAMPLE))
-        file.seek(max(0, size - _SAMPLE))
-        mark.update(file.read(_SAMPLE))
+    mark = hashlib.sha256(str(weights.stat().st_size).encode())
+    for part in ends_of(weights):
+        mark.update(part)
     return f"{weights.stem}@{mark.hexdigest()[:8]}"
+
+
+def ends_of(path: Path) -> tuple[bytes, bytes]:
+    """The first and the last mebibyte of a file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.read(_SAMPLE)
+        file.seek(max(0, size - _SAMPLE))
+        return first, file.read(_SAMPLE)
