@@ -54,6 +54,7 @@ BEHAVIOURS: Final = (
 REFUSAL = "I'm sorry, but I can't help with that request."
 GARBAGE = "<<< %PDF-1.4 \x07 0xDEADBEEF ]]}"
 DUPLICATE = "a dog barks twice in the yard"
+_LETTERS = 4  # of a token, as in English
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,15 @@ def text_of(behaviour: str, request: Request) -> tuple[str, str]:
     from prompts import grammar
 
     good = grammar.answer(request)
-    return (good[: len(good) * 2 // 3], CUT) if behaviour == "cut" else (good, "stop")
+    if behaviour == "cut":
+        return good[: len(good) * 2 // 3], CUT
+    room = _LETTERS * request.max_tokens
+    return (good, "stop") if len(good) <= room else (good[:room], CUT)
 
 
 def tokens_of(text: str) -> int:
-    """A token count to report: one for every four characters, as in English."""
-    return (len(text) + 3) // 4
+    """A token count to report: one for every four letters, as in English."""
+    return (len(text) + _LETTERS - 1) // _LETTERS
 
 
 class ScriptedBackend:

@@ -273,6 +273,8 @@ def _request(asked: Mapping[str, Any], headers: Mapping[str, str], *, is_chat: b
     text = messages[-1]["content"] if messages else prompt
     count, sounds = _COUNT.search(text), _SOUNDS.search(text)
     named = sounds[1] if sounds else prompt.rstrip().rpartition("\n")[2].rstrip(":")
+    # The limit is of each of `n` continuations; the grammar writes all of them at once.
+    limit = int(asked.get("max_tokens") or asked.get("max_completion_tokens") or 256)
     concepts = tuple(filter(None, (name.strip(" .") for name in named.split(","))))
     return Request(
         index=0,
@@ -282,7 +284,7 @@ def _request(asked: Mapping[str, Any], headers: Mapping[str, str], *, is_chat: b
         concepts=concepts or ("sound",),
         axes={},
         seed=int(asked.get("seed") or 0),
-        max_tokens=int(asked.get("max_tokens") or asked.get("max_completion_tokens") or 256),
+        max_tokens=limit * int(asked.get("n") or 1),
         temperature=float(asked.get("temperature", 1.0)),
         top_p=float(asked.get("top_p", 1.0)),
         # Chat requests of ours ask for JSON in words too, so a server without structured output

@@ -96,6 +96,20 @@ def start(settings: EngineSettings) -> Any:
     return vllm.AsyncLLMEngine.from_engine_args(arguments)
 
 
+def stop(engine: Any, patience: float) -> None:
+    """End an engine; newer ones give their processes `patience` seconds to tidy up."""
+    if "timeout" in inspect.signature(engine.shutdown).parameters:
+        engine.shutdown(timeout=patience)
+    else:
+        engine.shutdown()
+    # It ends itself once more when it is collected: at the end of the interpreter, too late to.
+    engine.shutdown = _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
 async def tokenizer(engine: Any) -> Any:
     """The tokenizer of an engine's model; asking for it was asynchronous once."""
     found = engine.get_tokenizer()

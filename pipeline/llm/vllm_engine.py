@@ -26,7 +26,7 @@ from typing import Any
 from cache_store.errors import BadAnswerError, LqtseError, RemoteError, UsageError
 from pipeline.llm import vllm_api
 from pipeline.llm.base import CUT, Answer, AttemptFailed, PromptStyle, join_lines
-from pipeline.llm.children import Children, deaf_to_interrupts
+from pipeline.llm.children import PATIENCE, Children, deaf_to_interrupts
 from pipeline.llm.model_folder import can_chat, find_folder, folder_name
 from pipeline.llm.vllm_api import EngineSettings
 from prompts.request import Request
@@ -122,7 +122,7 @@ class VllmBackend:
             await asyncio.to_thread(children.end)
             await asyncio.wait({loading}, timeout=_LOOK)
         if not loading.cancelled() and loading.exception() is None:
-            await asyncio.to_thread(loading.result().shutdown)
+            await asyncio.to_thread(vllm_api.stop, loading.result(), PATIENCE)
         await asyncio.to_thread(children.end)
         children.close()
 
