@@ -26,11 +26,11 @@ CONSTRAINT :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test check pytest test-slow test-local test-laion stress esc10 clean
+.PHONY: help setup models demo test check pytest test-slow test-local test-laion test-vllm stress esc10 clean
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \{0,1\}//'
-	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | stress | esc10 DATA=FOLDER | clean'
+	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | test-vllm | stress | esc10 DATA=FOLDER | clean'
 
 $(BIN)/python:
 	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
@@ -85,9 +85,13 @@ test-slow: $(VENV)/.done-dev models
 stress: $(VENV)/.done-dev
 	@$(BIN)/python -m tests.pipeline.stress
 
-# A real language model on this machine.
+# A real language model on this machine: in the process, and behind llama.cpp's server.
 test-local: $(VENV)/.done-dev models
 	@$(BIN)/python -m pytest -m local_llm --timeout 1800
+
+# The same model in vLLM, in an environment of its own; on the CPU where there is no GPU.
+test-vllm:
+	@bash tests/vllm/run.sh
 
 # The laion-clap package as the oracle, in an environment of its own.
 test-laion:
@@ -98,4 +102,4 @@ esc10: setup
 	@$(BIN)/python examples/esc10/run.py '$(DATA)'
 
 clean:
-	rm -rf $(VENV) .venv-laion .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-laion .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis

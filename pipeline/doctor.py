@@ -75,7 +75,12 @@ REQUIREMENTS = (
     Requirement(("accelerate",), "training on any device"),
     Requirement(_FAISS, "approximate search: index --kind flat|hnsw", _FAISS_EXTRA),
     Requirement(("xllamacpp",), "a local language model: generate --backend local", "local"),
-    Requirement(("vllm",), "a local server of large language models", "vllm", alone=True),
+    Requirement(
+        ("vllm",),
+        "large language models: generate --backend vllm, or its server",
+        "vllm",
+        alone=True,
+    ),
     Requirement(("laion-clap",), "the oracle that laion: is tested against", "laion", alone=True),
     Requirement(("ray",), "many machines; no command uses it yet", "ray"),
 )

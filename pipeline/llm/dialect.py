@@ -77,8 +77,9 @@ class Dialect:
             "seed": request.seed,
             self.limit: request.max_tokens,
         }
-        if not request.is_chat and request.count > 1:
-            # Several continuations of one prompt, each a caption, with its share of the tokens.
+        if not request.is_chat and request.count > 1 and request.temperature > 0:
+            # Several continuations of one prompt, each a caption, with its share of the tokens;
+            # without chance all would be the same, and vLLM's server refuses several.
             wanted["n"] = request.count
             wanted[self.limit] = max(1, request.max_tokens // request.count)
         if request.stop:

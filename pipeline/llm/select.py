@@ -16,6 +16,7 @@ URL_VARIABLE = "OPENAI_BASE_URL"
 SERVER_CONCURRENCY = 8
 SCRIPTED_CONCURRENCY = 8
 
+
 @dataclass(frozen=True)
 class Batching:
     """What a user said of batches; None where nothing was said.

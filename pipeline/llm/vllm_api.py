@@ -134,7 +134,8 @@ def sampling(request: Request) -> Any:
     import vllm
     from vllm import sampling_params
 
-    many = 1 if request.is_chat else request.count
+    # Without chance all continuations would be the same, and vLLM refuses several.
+    many = 1 if request.is_chat or request.temperature == 0 else request.count
     held = {}
     if request.is_chat and request.schema is not None:
         if hasattr(sampling_params, "StructuredOutputsParams"):

@@ -9,6 +9,8 @@ from pipeline.llm import weights
 from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.scripted_server import ScriptedServer
 from pipeline.llm.select import Batching, open_backend
+from pipeline.llm.vllm_engine import VllmBackend
+from tests.pipeline.llm import fake_vllm
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +52,17 @@ def test_openai_needs_a_model_and_a_key() -> None:
         open_backend("openai", model="m")
 
 
-@pytest.mark.parametrize(("name", "says"), [("vllm", "vllm serve")])
-def test_what_is_not_built_in_says_what_to_use(name: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        open_backend(name)
+def test_vllm_needs_a_model_and_takes_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_vllm.install(monkeypatch)
+    with pytest.raises(UsageError, match="--model MODEL"):
+        open_backend("vllm")
+    chosen = open_backend("vllm", model="Qwen/Qwen3-8B", max_model_len=1024, tensor_parallel=2)
+    assert isinstance(chosen.backend, VllmBackend)
+    assert (chosen.backend.model, chosen.concurrency) == ("Qwen/Qwen3-8B", 256)
+    assert chosen.backend.describe()["tensor_parallel"] == 2
+    with pytest.raises(ConfigError) as caught:
+        open_backend("grammar", max_model_len=1024, gpu_memory=0.5, tensor_parallel=2)
+    assert len(caught.value.faults) == 3
 
 
 def test_batches_are_made_as_the_user_says() -> None:
