@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 Step = Mapping[str, Any]
@@ -108,7 +109,7 @@ def _plan_row(steps: Sequence[Step]) -> tuple[object, ...]:
     model = str(last.get("model", ""))
     if last.get("llm") is False:
         model += " (no language model)"
-    costs = [step["usd"] for step in steps if "usd" in step]
+    costs = [step["usd"] for step in steps if isinstance(step.get("usd"), int | float)]
     return (
         model,
         last.get("base_url") or last.get("backend", ""),
@@ -116,10 +117,10 @@ def _plan_row(steps: Sequence[Step]) -> tuple[object, ...]:
         last.get("seed", ""),
         _bank(bank, last.get("concepts_from", "")),
         f"`{str(config.get('axes', ''))[:12]}`",
-        sum(step.get("captions", 0) for step in steps),
-        sum(step.get("requests", 0) for step in steps),
-        sum(step.get("prompt_tokens", 0) for step in steps),
-        sum(step.get("completion_tokens", 0) for step in steps),
+        _sum(steps, "captions"),
+        _sum(steps, "requests"),
+        _sum(steps, "prompt_tokens"),
+        _sum(steps, "completion_tokens"),
         f"{sum(costs):.4f}" if costs else "",
         _days(steps),
     )
@@ -165,9 +166,11 @@ def _told(step: Step) -> str:
     if name in _ASKING and "plan" in step:
         return _told_asking(step)
     tell = _TOLD.get(name)
-    if tell is None or any(key not in step for key in tell[0]):
-        return ", ".join(f"{key} {_plain(step[key])}" for key in step if key not in _SHOWN)
-    return tell[1](step)
+    if tell is not None and all(key in step for key in tell[0]):
+        # A step of another version may hold anything: a card must not end a command.
+        with suppress(TypeError, ValueError, AttributeError):
+            return tell[1](step)
+    return ", ".join(f"{key} {_plain(step[key])}" for key in step if key not in _SHOWN)
 
 
 def _told_asking(step: Step) -> str:
@@ -217,6 +220,10 @@ _TOLD: dict[str, tuple[tuple[str, ...], Callable[[Step], str]]] = {
     "index": (("kind", "rows"), _told_index),
     "card": ((), _told_card),
 }
+
+
+def _sum(steps: Sequence[Step], name: str) -> int:
+    return sum(found for step in steps if isinstance(found := step.get(name), int))
 
 
 def _days(steps: Sequence[Step]) -> str:
