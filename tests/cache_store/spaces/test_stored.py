@@ -104,7 +104,7 @@ def test_other_lists_of_floats_are_read_too(tmp_path: Path, kind: pa.DataType) -
     ("captions", "vectors", "kind", "message"),
     [
         (["a", None], [[1, 0], [0, 1]], None, "without a caption"),
-        (["a", "b"], [[1, 0], None], None, "without a caption or an embedding"),
+        (["a", "b"], [[1, 0], None], None, r"without a caption or an embedding|index \d had"),
         (["a", "b"], [[1, 0], [0, np.nan]], None, "not finite.*row 1"),
         (["a", "b"], [[1, 0], [0, 0]], None, "all zeros.*row 1"),
         (["a", "b"], [[1, 0], [0, 0, 1]], pa.list_(pa.float32()), "differ in width"),
