@@ -106,12 +106,14 @@ def ours(url: str, count: int, concurrency: int, per_request: int, workers: int)
     from cache_store import console
     from pipeline.cli import PROG, app
 
-    wanted = round(count * per_request * (0.7 if per_request > 1 else 0.8))
+    kept_of_asked = 0.7 if per_request > 1 else 0.8
     with tempfile.TemporaryDirectory() as folder:
-        words = ["generate", str(Path(folder) / "cache"), "-n", str(wanted), "--json"]
-        words += ["--backend", "openai", "--model", "scripted", "--base-url", url]
-        words += ["--concurrency", str(concurrency), "--per-request", str(per_request)]
-        words += ["--workers", str(workers)] if workers > 1 else []
+        words = [
+            *("generate", str(Path(folder) / "cache"), "-n", str(round(count * per_request * kept_of_asked))),
+            *("--backend", "openai", "--model", "scripted", "--base-url", url, "--json"),
+            *("--concurrency", str(concurrency), "--per-request", str(per_request)),
+            *(("--workers", str(workers)) if workers > 1 else ()),
+        ]  # fmt: skip
         out = io.StringIO()
         with redirect_stdout(out):
             code = console.run(app, PROG, words)

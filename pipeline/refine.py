@@ -3,7 +3,7 @@
 Two captions are duplicates if they differ in case, punctuation and white space only. They are
 near duplicates if the Jaccard similarity of their shingles (single words and pairs of neighbours,
 without articles) is at least a threshold. MinHash with locality-sensitive hashing finds the
-candidates (`minhash`), and the similarity of the shingles themselves decides, so
+candidates (Broder 1997; datasketch), and the similarity of the shingles themselves decides, so
 nothing is refused because two sketches collide.
 
 Captions of fewer than four words, articles not counted, are compared for equality only: "dog
@@ -22,9 +22,11 @@ import itertools
 import re
 import unicodedata
 import zlib
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
-from pipeline.minhash import NearIndex
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 Reason = Literal["duplicate", "near_duplicate"]
 
@@ -50,10 +52,12 @@ class Deduper:
     def __init__(self, threshold: float = THRESHOLD) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+        from datasketch import MinHashLSH
+
         self.threshold = threshold
         self._keys: set[str] = set()
         self._shingles: list[frozenset[int]] = []
-        self._near = NearIndex(_BANDS, _ROWS, _SEED)
+        self._lsh = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
 
     def __len__(self) -> int:
         """How many different captions are remembered."""
@@ -66,7 +70,7 @@ class Deduper:
         if key in self._keys:
             return "duplicate"
         shingles = _shingles(words)
-        sketch = self._sketch(shingles)
+        sketch = _sketch(shingles)
         if sketch is not None and self._has_near(sketch, shingles):
             return "near_duplicate"
         self._remember(key, shingles, sketch)
@@ -78,21 +82,18 @@ class Deduper:
         key = " ".join(words)
         if key not in self._keys:
             shingles = _shingles(words)
-            self._remember(key, shingles, self._sketch(shingles))
+            self._remember(key, shingles, _sketch(shingles))
 
-    def _sketch(self, shingles: frozenset[int]) -> list[bytes] | None:
-        return self._near.sketch(shingles) if shingles else None
-
-    def _has_near(self, sketch: list[bytes], shingles: frozenset[int]) -> bool:
+    def _has_near(self, sketch: MinHash, shingles: frozenset[int]) -> bool:
         return any(
             _jaccard(shingles, self._shingles[other]) >= self.threshold
-            for other in self._near.query(sketch)
+            for other in self._lsh.query(sketch)
         )
 
-    def _remember(self, key: str, shingles: frozenset[int], sketch: list[bytes] | None) -> None:
+    def _remember(self, key: str, shingles: frozenset[int], sketch: MinHash | None) -> None:
         self._keys.add(key)
         if sketch is not None:
-            self._near.insert(len(self._shingles), sketch)
+            self._lsh.insert(len(self._shingles), sketch, check_duplication=False)
             self._shingles.append(shingles)
 
 
@@ -113,6 +114,26 @@ def _shingles(words: list[str]) -> frozenset[int]:
         return frozenset()
     pairs = (f"{one} {other}" for one, other in itertools.pairwise(content))
     return frozenset(zlib.crc32(part.encode()) for part in (*content, *pairs))
+
+
+def _sketch(shingles: frozenset[int]) -> MinHash | None:
+    if not shingles:
+        return None
+    sketch = _empty_sketch().copy()
+    sketch.update_batch(shingles)
+    return sketch
+
+
+@cache
+def _empty_sketch() -> MinHash:
+    """The sketch of nothing; its copies share the permutations, which take long to draw."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_BANDS * _ROWS, seed=_SEED, hashfunc=_identity)
+
+
+def _identity(value: int) -> int:
+    return value
 
 
 def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:

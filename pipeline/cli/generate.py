@@ -49,13 +49,9 @@ def command(
       lqtse-cache generate my-cache -n 100000 --backend openai-batch --model gpt-4o-mini
       lqtse-cache generate my-cache -n 1000000 --backend vllm --model Qwen/Qwen3-8B
     """
-    import pyarrow
-
     from pipeline.generate import generate
     from pipeline.panel import Progress, plain_line, shown
 
-    # Arrow's own pools keep tens of megabytes for the few that captions take.
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     bank = asking.bank()
     chosen = asking.open()
     writer = chosen.backend
