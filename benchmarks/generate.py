@@ -108,8 +108,9 @@ def ours(url: str, count: int, concurrency: int, per_request: int, workers: int)
 
     kept_of_asked = 0.7 if per_request > 1 else 0.8
     with tempfile.TemporaryDirectory() as folder:
+        wanted = round(count * per_request * kept_of_asked)
         words = [
-            *("generate", str(Path(folder) / "cache"), "-n", str(round(count * per_request * kept_of_asked))),
+            *("generate", str(Path(folder) / "cache"), "-n", str(wanted)),
             *("--backend", "openai", "--model", "scripted", "--base-url", url, "--json"),
             *("--concurrency", str(concurrency), "--per-request", str(per_request)),
             *(("--workers", str(workers)) if workers > 1 else ()),

@@ -343,7 +343,12 @@ class Asking:
         return found
 
     def words(self) -> list[str]:
-        """The options as a user would type them, those left at their defaults left out."""
+        """The options as a user would type them, those left at their defaults left out.
+
+        The address of a server comes without the password that it may hold.
+        """
+        from pipeline.llm.address import public_address
+
         typed: list[str] = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -352,5 +357,7 @@ class Asking:
             elif value != field.default:
                 for one in value if isinstance(value, list) else [value]:
                     said = one.value if isinstance(one, Enum) else one
+                    if field.name == "base_url":
+                        said = public_address(str(one))
                     typed += [f"--{field.name.replace('_', '-')}", str(said)]
         return typed

@@ -68,7 +68,7 @@ def test_embeddings_that_are_none(tmp_path: Path, embedding: Any, why: str) -> N
 def test_missing_fixed_size_embedding_is_named(tmp_path: Path) -> None:
     column = pa.array([[1.0, 0.0]] * 49 + [None], type=pa.list_(pa.float32(), 2))
     # pyarrow before 26 finds it by itself, and counts from 0.
-    with pytest.raises(DataError, match="row 50|index 50"):
+    with pytest.raises(DataError, match=r"row 50|index 50"):
         parquet.read_parquet(save(tmp_path, column))
 
 

@@ -35,6 +35,16 @@ def test_what_differs_from_the_defaults_is_typed_as_the_command_line_takes_it() 
     ]
 
 
+def test_a_password_in_an_address_is_not_typed_again() -> None:
+    asking = Asking(base_url=["http://me:secret@127.0.0.1:8000/v1", "http://127.0.0.1:8001/v1"])
+    assert asking.words() == [
+        "--base-url",
+        "http://127.0.0.1:8000/v1",
+        "--base-url",
+        "http://127.0.0.1:8001/v1",
+    ]
+
+
 def test_every_option_has_a_default() -> None:
     assert {field.name for field in fields(Asking)} == set(vars(Asking()))
 
