@@ -143,6 +143,10 @@ class Basket:
             "rejects": _with(current.rejects, rejects),
         }
 
+    def prepare(self) -> None:
+        """Read what the cache holds, before answers wait to be judged."""
+        _ = self._deduper
+
     def empty(self) -> None:
         """Forget what was written and is published now."""
         self._captions, self._rejects = [], []
@@ -153,7 +157,7 @@ class Basket:
 
     @cached_property
     def _deduper(self) -> Deduper:
-        """Knows what the cache holds; made when first needed, since it reads all of it."""
+        """Knows what the cache holds; not made unless needed, since it reads all of it."""
         deduper = Deduper()
         for text in _captions(self._writer):
             deduper.add(text)

@@ -270,6 +270,8 @@ class _Run:
 
     async def go(self) -> Report:
         """Run to the end."""
+        if self._missing > 0:
+            self._harvest.prepare()
         self._progress.begin()
         try:
             if self._missing <= 0:

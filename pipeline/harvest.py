@@ -60,6 +60,10 @@ class Harvest:
         self._published = self.standing
         ledger.failures.drop_void(self.standing)
 
+    def prepare(self) -> None:
+        """Read what the cache holds: it may take seconds, in which no answer could be taken."""
+        self._basket.prepare()
+
     @property
     def kept(self) -> int:
         """Captions accepted by this run."""
