@@ -54,10 +54,12 @@ def answers(cache: Path) -> set[str]:
         connection.close()
 
 
-def below(process: subprocess.Popen[str], cache: Path) -> list[psutil.Process]:
-    """All processes of the engine, once it has answered something."""
+def below(
+    process: subprocess.Popen[str], cache: Path, before: frozenset[str] = frozenset()
+) -> list[psutil.Process]:
+    """All processes of the engine, once it has answered what was not answered `before`."""
     end = time.monotonic() + real_servers.STARTING
-    while not answers(cache):
+    while answers(cache) <= before:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "no answer"
         time.sleep(0.2)
@@ -88,14 +90,9 @@ def test_a_killed_command_leaves_no_process_and_goes_on_where_it_was(
     process.communicate()
 
     # Once more, and this time the engine is killed: the command ends, and says so.
-    before = answers(tmp_path)
+    before = frozenset(answers(tmp_path))
     process = start(tmp_path, model)
-    children = below(process, tmp_path)
-    end = time.monotonic() + real_servers.STARTING
-    while answers(tmp_path) == before:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.2)
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = below(process, tmp_path, before)
     (core,) = (one for one in children if "EngineCore" in " ".join(one.cmdline()))
     core.kill()
     _, err = process.communicate(timeout=120)
