@@ -169,7 +169,8 @@ def test_another_seed_on_the_same_cache_is_refused_unless_asked_for(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("--backend", "vllm"), 2, "vllm serve"),
+        (("--backend", "vllm"), 2, "--model MODEL"),
+        (("--backend", "vllm", "--model", "no/such/folder"), 2, "vllm serve"),
         (("--backend", "openai-batch"), 2, "--model NAME"),
         (("--backend", "openai"), 2, "--model NAME"),
         (("--backend", "openai", "--model", "m"), 5, "OPENAI_API_KEY"),
