@@ -170,7 +170,7 @@ def test_another_seed_on_the_same_cache_is_refused_unless_asked_for(
     ("words", "code", "says"),
     [
         (("--backend", "vllm"), 2, "--model MODEL"),
-        (("--backend", "vllm", "--model", "no/such/folder"), 2, "vllm serve"),
+        (("--backend", "vllm", "--model", "no/such"), 2, "vllm serve"),
         (("--backend", "openai-batch"), 2, "--model NAME"),
         (("--backend", "openai"), 2, "--model NAME"),
         (("--backend", "openai", "--model", "m"), 5, "OPENAI_API_KEY"),
