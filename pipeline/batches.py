@@ -50,6 +50,7 @@ class BatchStanding:
         completed: Requests answered so far, None if that is not known.
         failed: Requests that failed so far, None if that is not known.
         worst_usd: The most that it can cost, in USD, 0 without a price.
+        worst_tokens: The most tokens that it can take, read and written.
     """
 
     batch: str | None
@@ -61,6 +62,7 @@ class BatchStanding:
     completed: int | None = None
     failed: int | None = None
     worst_usd: float = 0.0
+    worst_tokens: int = 0
 
 
 def batches(cache: str | Path, open_server: OpenServer) -> list[BatchStanding]:
@@ -102,7 +104,8 @@ async def _standing(servers: _Servers, entry: Entry, requests: int) -> BatchStan
         requests=requests,
         completed=counts.completed if counts is not None else None,
         failed=counts.failed if counts is not None else None,
-        worst_usd=entry.worst_usd,
+        worst_usd=entry.worst.usd,
+        worst_tokens=entry.worst.tokens,
     )
 
 

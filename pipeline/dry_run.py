@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.evidence import Answers, Evidence, standard_error, weigh
 from pipeline.experience import Experience, experience
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.planning import Forecast, Knowledge, Pace, Range, Storage, Task, forecast
 from pipeline.priors import Prior, prior, usual_length
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cache_store.manifest import Manifest
     from pipeline.llm.base import Answer
     from pipeline.llm.identity import Identity
-    from pipeline.llm.prices import Price
+    from pipeline.llm.prices import Bound, Price
     from pipeline.tokens.count import TokenCounter
     from prompts.plan import Plan
     from prompts.request import Request
@@ -47,6 +48,7 @@ class Stated:
         tokens_per_minute: A server's limit.
         price: USD a million tokens.
         max_usd: What the cache may cost in all.
+        max_tokens: Tokens, read and written, that the cache may take in all.
         storage: Embedding size and type; those of the cache, if it is embedded, win.
     """
 
@@ -58,6 +60,7 @@ class Stated:
     tokens_per_minute: float | None = None
     price: Price | None = None
     max_usd: float | None = None
+    max_tokens: int | None = None
     storage: Storage = field(default_factory=lambda: Storage(512, 2))
 
 
@@ -81,7 +84,9 @@ class Outlook:
         corrected: Answers of the ledger that corrected the counts; 0 for none.
         sources: Where the share, the length of answers and the pace come from; "" if not known.
         storage: Bytes that the new captions add, by what they are for.
-        affordable: Captions that what is left of `max_usd` is enough for; None if it is for all.
+        affordable: Captions that what is left of `max_usd` and `max_tokens` is enough for; None if
+            it is for all.
+        bound: The limit that is not enough for all, the tighter one; "" if none.
     """
 
     there: int
@@ -100,6 +105,7 @@ class Outlook:
     sources: dict[str, str]
     storage: dict[str, float]
     affordable: int | None
+    bound: Bound
 
 
 def look(
@@ -152,7 +158,7 @@ def look(
         # A run that died may have answers beyond the place that it published.
         some = [request(one) for one in even(0, first or AHEAD, HEARD)]
         heard = weigh(some, count, usual_length, answers)
-        spent = ledger.usd() if ledger is not None else 0.0
+        spent = ledger.spent() if ledger is not None else NOTHING
         answered = _answered(
             first, needed, lambda places: len(answers([request(one).id for one in places]))
         )
@@ -170,6 +176,7 @@ def look(
         price=stated.price,
         pace=pace,
     )
+    affordable, bound = _affordable(missing, foretold, stated, spent)
     return Outlook(
         there=standing.kept,
         in_cache=_captions(manifest),
@@ -191,7 +198,8 @@ def look(
             foretold.sent.expected,
             foretold.written.expected,
         ),
-        affordable=_affordable(missing, foretold.usd, stated.max_usd, spent),
+        affordable=affordable,
+        bound=bound,
     )
 
 
@@ -267,11 +275,23 @@ def _answered(first: int, needed: int, known: Callable[[Sequence[int]], int]) ->
     return found + known(rest) * (needed - near) / len(rest)
 
 
-def _affordable(missing: int, usd: Range | None, max_usd: float | None, spent: float) -> int | None:
-    """Captions that a budget is enough for, None if it is for all of them, as expected."""
-    if usd is None or max_usd is None or usd.expected <= max_usd - spent:
-        return None
-    return int(missing * max(0.0, max_usd - spent) / usd.expected)
+def _affordable(
+    missing: int, foretold: Forecast, stated: Stated, spent: Amount
+) -> tuple[int | None, Bound]:
+    """Captions that the limits are enough for, None if for all, as expected; the tighter limit."""
+    found: list[tuple[int, Bound]] = []
+    if foretold.usd is not None and stated.max_usd is not None:
+        found += _enough(missing, foretold.usd.expected, stated.max_usd - spent.usd, "--max-usd")
+    if stated.max_tokens is not None:
+        tokens = foretold.read.expected + foretold.written.expected
+        found += _enough(missing, tokens, stated.max_tokens - spent.tokens, "--max-tokens")
+    return min(found, default=(None, ""))
+
+
+def _enough(missing: int, needed: float, left: float, bound: Bound) -> list[tuple[int, Bound]]:
+    """Captions that what is left of one limit is enough for; [] if it is for all."""
+    left = max(0.0, left)
+    return [] if needed <= left else [(int(missing * left / needed), bound)]
 
 
 def _no_answers(_: Sequence[str]) -> dict[str, Answer]:

@@ -27,11 +27,11 @@ from pipeline.basket import SHARD_ROWS
 from pipeline.harvest import Harvest
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Backend, Model
-from pipeline.llm.batch.beside import check_batches, held_usd
+from pipeline.llm.batch.beside import check_batches, held_by_batches
 from pipeline.llm.dialect import Learner, dialects_of
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.limits import Limiter
-from pipeline.llm.prices import Budget, Price
+from pipeline.llm.prices import Bound, Budget, Price
 from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource
 from pipeline.panel import Progress
@@ -66,6 +66,7 @@ class Limits:
         tpm: Tokens a minute, read and written, None for no limit.
         price: What the model costs, None if that is not known.
         max_usd: What the whole cache may cost, earlier runs included; needs a price.
+        max_tokens: Tokens, read and written, that the whole cache may take, earlier runs included.
         shard_rows: Captions a file, at most.
 
     Raises:
@@ -78,6 +79,7 @@ class Limits:
     tpm: int | None = None
     price: Price | None = None
     max_usd: float | None = None
+    max_tokens: int | None = None
     shard_rows: int = SHARD_ROWS
 
     def __post_init__(self) -> None:
@@ -85,6 +87,10 @@ class Limits:
             raise UsageError(
                 "a budget needs prices", hint="Give --prices FILE.json with the model's prices"
             )
+
+    def budget(self, ledger: Ledger) -> Budget:
+        """What may be spent, after what the ledger says was spent before."""
+        return Budget(self.price, self.max_usd, self.max_tokens, ledger.totals().spent)
 
 
 @dataclass
@@ -99,6 +105,7 @@ class Report:
         rejected: Captions refused by this run, by reason.
         unanswered: Requests that got no answer after all their attempts, by reason.
         progress: Requests, tokens, cost and time of this run.
+        bound: The limit that ended it, if its budget is spent.
     """
 
     outcome: Outcome
@@ -108,6 +115,7 @@ class Report:
     rejected: dict[str, int]
     unanswered: dict[str, int]
     progress: Progress = field(repr=False)
+    bound: Bound = ""
 
 
 def generate(
@@ -185,7 +193,7 @@ def asking(backend: Model, retrier: Retrier | None, limits: Limits) -> OpenSourc
         raise TypeError(f"{backend.name} answers no single requests: give its source")
 
     def open_source(job: Job) -> AnswerSource:
-        job.budget.hold(held_usd(job.ledger))
+        job.budget.hold(held_by_batches(job.ledger))
         return Dispatcher(
             job.request,
             backend,
@@ -261,8 +269,10 @@ class _Run:
         )
         self._recent: deque[int] = deque(maxlen=LOOK_BACK)
         self._judged = 0
-        budget = Budget(limits.price, limits.max_usd, ledger.totals().usd)
-        self._source = source(Job(plan.request, ledger, budget, plan_key(plan), changed=changed))
+        self._budget = limits.budget(ledger)
+        self._source = source(
+            Job(plan.request, ledger, self._budget, plan_key(plan), changed=changed)
+        )
         progress.wanted, progress.before = n, self._harvest.standing.kept
         progress.traffic = self._source.traffic
         progress.rejected = self._harvest.rejected
@@ -350,4 +360,5 @@ class _Run:
             rejected=dict(self._harvest.rejected.most_common()),
             unanswered=dict(self._harvest.unanswered.most_common()),
             progress=self._progress,
+            bound=self._budget.bound if outcome == "budget spent" else "",
         )

@@ -6,7 +6,7 @@ here instead of asking again. Each attempt is marked before it is sent, so what 
 process died is known: it may be sent again, and it counts against the budget.
 
     answers    request_id, take -> text, finish_reason, tokens, model, cost, digest
-    attempts   one row an attempt: its request, its outcome, the most that it can have cost
+    attempts   one row an attempt: its request, its outcome, the most that it can have taken
     given_up   request_id -> why it got no answer, after all its attempts; none once it has one
     failed     plan, round, position -> where a plan got no answer, or none that is whole
 
@@ -31,6 +31,7 @@ from typing import Any
 
 from pipeline.failures import NO_TAKE, FailedPlaces
 from pipeline.ledger_format import ANSWERED, FILE_NAME, LOST, OPEN, damaged, prepare, told
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.transactions import Transactions
 
@@ -50,6 +51,7 @@ class Totals:
         prompt_tokens: Tokens read, by all answers.
         completion_tokens: Tokens written, by all answers.
         usd: Cost of the answers whose price was known, and the most that lost ones can have cost.
+        lost_tokens: The most that lost attempts, and failed ones that may cost, can have taken.
     """
 
     answers: int
@@ -58,6 +60,12 @@ class Totals:
     prompt_tokens: int
     completion_tokens: int
     usd: float
+    lost_tokens: int
+
+    @property
+    def spent(self) -> Amount:
+        """What counts against the budget of the cache."""
+        return Amount(self.usd, self.prompt_tokens + self.completion_tokens + self.lost_tokens)
 
 
 class Ledger:
@@ -128,28 +136,28 @@ class Ledger:
         query = "SELECT request_id, reason FROM given_up WHERE request_id IN"
         return dict(self._where(query, request_ids))
 
-    def begin(self, attempts: Iterable[tuple[str, float]]) -> list[int]:
+    def begin(self, attempts: Iterable[tuple[str, Amount]]) -> list[int]:
         """Mark attempts as in flight, in one transaction; on the disk when this returns.
 
         Args:
-            attempts: Request id, and the most that the attempt can cost in USD.
+            attempts: Request id, and the most that the attempt can take.
 
         Returns:
             A number for each attempt.
         """
         with self.transactions():
-            return [self.write_begin(request_id, usd) for request_id, usd in attempts]
+            return [self.write_begin(request_id, worst) for request_id, worst in attempts]
 
-    def fail(self, attempt: int, outcome: str, usd: float = 0.0) -> None:
+    def fail(self, attempt: int, outcome: str, taken: Amount = NOTHING) -> None:
         """Mark an attempt as failed.
 
         Args:
             attempt: Its number.
             outcome: Why, in a word.
-            usd: What it may have cost all the same, as after a timeout.
+            taken: What it may have taken all the same, as after a timeout.
         """
         with self.transactions():
-            self.write_fail(attempt, outcome, usd)
+            self.write_fail(attempt, outcome, taken)
 
     def store(self, answers: Iterable[tuple[int, str, Answer, float | None]]) -> None:
         """Keep answers, in one transaction; on the disk when this returns. What is there stays.
@@ -161,18 +169,20 @@ class Ledger:
             for attempt, request_id, answer, usd in answers:
                 self.write_answer(attempt, request_id, answer, usd)
 
-    def write_begin(self, request_id: str, worst_usd: float) -> int:
+    def write_begin(self, request_id: str, worst: Amount) -> int:
         """`begin` for one attempt, inside a transaction; returns its number."""
         row = self._connection.execute(
-            "INSERT INTO attempts (request_id, outcome, worst_usd, plan) VALUES (?, ?, ?, ?)",
-            (request_id, OPEN, worst_usd, self._plan),
+            "INSERT INTO attempts (request_id, outcome, worst_usd, worst_tokens, plan) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (request_id, OPEN, worst.usd, worst.tokens, self._plan),
         )
         return row.lastrowid or 0
 
-    def write_fail(self, attempt: int, outcome: str, usd: float) -> None:
+    def write_fail(self, attempt: int, outcome: str, taken: Amount) -> None:
         """`fail`, inside a transaction."""
         self._connection.execute(
-            "UPDATE attempts SET outcome = ?, worst_usd = ? WHERE id = ?", (outcome, usd, attempt)
+            "UPDATE attempts SET outcome = ?, worst_usd = ?, worst_tokens = ? WHERE id = ?",
+            (outcome, taken.usd, taken.tokens, attempt),
         )
 
     def write_answer(
@@ -196,7 +206,8 @@ class Ledger:
         )
         self._connection.execute("DELETE FROM given_up WHERE request_id = ?", (request_id,))
         self._connection.execute(
-            "UPDATE attempts SET outcome = ?, worst_usd = 0 WHERE id = ?", (ANSWERED, attempt)
+            "UPDATE attempts SET outcome = ?, worst_usd = 0, worst_tokens = 0 WHERE id = ?",
+            (ANSWERED, attempt),
         )
 
     def give_up(self, requests: Iterable[tuple[str, str]]) -> None:
@@ -220,8 +231,8 @@ class Ledger:
                 "coalesce(sum(completion_tokens), 0), coalesce(sum(usd), 0.0) FROM answers"
             ).fetchone()
             attempts = self._connection.execute(
-                "SELECT count(*), coalesce(sum(outcome = ?), 0), coalesce(sum(worst_usd), 0.0) "
-                "FROM attempts WHERE outcome != ?",
+                "SELECT count(*), coalesce(sum(outcome = ?), 0), coalesce(sum(worst_usd), 0.0), "
+                "coalesce(sum(worst_tokens), 0) FROM attempts WHERE outcome != ?",
                 (LOST, OPEN),
             ).fetchone()
         return Totals(
@@ -231,6 +242,7 @@ class Ledger:
             prompt_tokens=answers[1],
             completion_tokens=answers[2],
             usd=answers[3] + attempts[2],
+            lost_tokens=attempts[3],
         )
 
     @contextmanager

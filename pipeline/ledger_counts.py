@@ -16,10 +16,13 @@ from urllib.parse import quote
 from pipeline.failures import Place, published_places
 from pipeline.ledger import digest_of
 from pipeline.ledger_format import FILE_NAME, LOST, OPEN, damaged, told, version_of
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.standing import Standing
 
 _AT_ONCE = 500  # ids a query; SQLite's oldest limit on parameters is 999
+_TOKENS = ("prompt_tokens", "completion_tokens", "worst_tokens")
+_SUMMED = ("answers", "attempts_failed", "lost", *_TOKENS)
 _WAL = 2  # the 19th byte of a file that is read with the help of a -wal file
 
 
@@ -37,6 +40,7 @@ class Counts:
         lost: Attempts in flight when a process died.
         open: Attempts marked as in flight.
         open_usd: The most that these can cost.
+        worst_tokens: The most that attempts without an answer, open ones included, can have taken.
         given_up: Requests that got no answer, with the reason.
     """
 
@@ -48,11 +52,18 @@ class Counts:
     lost: int = 0
     open: int = 0
     open_usd: float = 0.0
+    worst_tokens: int = 0
     given_up: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> Amount:
+        """What counts against a budget, open attempts included."""
+        tokens = sum(getattr(self, name) for name in _TOKENS)
+        return Amount((self.usd or 0.0) + self.open_usd, tokens)
 
     def add(self, other: Counts) -> None:
         """Count another's in."""
-        for name in ("answers", "prompt_tokens", "completion_tokens", "attempts_failed", "lost"):
+        for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.open, self.open_usd = self.open + other.open, self.open_usd + other.open_usd
         if other.usd is not None:
@@ -73,23 +84,23 @@ class LedgerReader:
         if self._version == 0:
             return {}
         found: dict[str, Counts] = {}
-        plan = "plan" if self._version > 1 else "''"
+        plan, worst = ("plan", "worst_tokens") if self._version > 1 else ("''", "0")
         with told(self._path):
             for key, answers, read, written, usd in self._connection.execute(
                 f"SELECT {plan} AS p, count(*), sum(prompt_tokens), sum(completion_tokens), "
                 "sum(usd) FROM answers GROUP BY p"
             ):
                 found[key] = Counts(answers, read, written, usd)
-            for key, failed, lost, opened, usd, open_usd in self._connection.execute(
+            for key, failed, lost, opened, usd, open_usd, tokens in self._connection.execute(
                 f"SELECT {plan} AS p, sum(outcome NOT IN ('answered', 'cancelled', ?1, ?2)), "
                 "sum(outcome = ?1), sum(outcome = ?2), sum(worst_usd * (outcome != ?2)), "
-                "sum(worst_usd * (outcome = ?2)) "
+                f"sum(worst_usd * (outcome = ?2)), sum({worst}) "
                 "FROM attempts GROUP BY p",
                 (LOST, OPEN),
             ):
                 one = found.setdefault(key, Counts())
                 one.attempts_failed, one.lost, one.open = failed, lost, opened
-                one.open_usd = open_usd
+                one.open_usd, one.worst_tokens = open_usd, tokens
                 if usd:
                     one.usd = (one.usd or 0.0) + usd
             if self._version > 1:
@@ -98,9 +109,9 @@ class LedgerReader:
                     found.setdefault(key, Counts()).given_up[request_id] = reason
         return found
 
-    def usd(self) -> float:
+    def spent(self) -> Amount:
         """What counts against the budget of the cache: answers and attempts, open ones included."""
-        return sum((one.usd or 0.0) + one.open_usd for one in self.counts().values())
+        return sum((one.spent for one in self.counts().values()), NOTHING)
 
     def answers(self, request_ids: Sequence[str]) -> dict[str, Answer]:
         """Return the answers that are there, by request id; the last take of each.

@@ -1,7 +1,8 @@
 """The ledger's file: its tables, the way from one format to the next, and what SQLite says of it.
 
 Format 2 keeps several answers to one request, so that a request asked again after a refusal loses
-nothing, and says for which plan an attempt was made and where a plan failed. Format 1 is brought up
+nothing, and says for which plan an attempt was made, how many tokens it can have taken and where a
+plan failed. Format 1 is brought up
 in one transaction: killed in the middle, the file is what it was.
 """
 
@@ -57,7 +58,8 @@ _NEW = (
         request_id TEXT NOT NULL,
         outcome TEXT NOT NULL,
         worst_usd REAL NOT NULL,
-        plan TEXT NOT NULL DEFAULT ''
+        plan TEXT NOT NULL DEFAULT '',
+        worst_tokens INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX open_attempts ON attempts (outcome) WHERE outcome = 'open'",
     *_FAILURES,
@@ -69,6 +71,7 @@ _FROM_1 = (
     "completion_tokens, model, usd, digest FROM answers_1",
     "DROP TABLE answers_1",
     "ALTER TABLE attempts ADD COLUMN plan TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE attempts ADD COLUMN worst_tokens INTEGER NOT NULL DEFAULT 0",
     *_FAILURES,
 )
 

@@ -22,7 +22,7 @@ from pipeline.failures import Place, is_unanswered
 from pipeline.generate import Limits, asking, counts_of, recall
 from pipeline.harvest import Gleaning
 from pipeline.ledger import FILE_NAME, Ledger, open_ledger
-from pipeline.llm.prices import Budget
+from pipeline.llm.prices import Bound
 from pipeline.llm.source import Answered, AnswerSource, Job, OpenSource, Traffic
 from pipeline.panel import Progress as Counts
 from pipeline.progress import Progress, Tick, quiet
@@ -54,6 +54,7 @@ class RetryReport:
         traffic: Requests, tokens and cost.
         priced: Whether the cost is known.
         seconds: How long it took.
+        bound: The limit that ended it, if its budget is spent.
     """
 
     outcome: Outcome
@@ -66,6 +67,7 @@ class RetryReport:
     traffic: Traffic
     priced: bool
     seconds: float
+    bound: Bound = ""
 
 
 def retry(
@@ -148,11 +150,12 @@ class _Retry:
         )
         failed = ledger.failures.published(self._harvest.standing)
         self._places = [one for one in failed if refused or is_unanswered(one.reason)]
+        self._budget = limits.budget(ledger)
         self._source: AnswerSource = source(
             Job(
                 self._request,
                 ledger.asking_again({one.request_id: one.take for one in self._places}),
-                Budget(limits.price, limits.max_usd, ledger.totals().usd),
+                self._budget,
                 plan_key(plan),
                 len(self._places),
             )
@@ -220,6 +223,7 @@ class _Retry:
             traffic=self._source.traffic,
             priced=self._counts.priced,
             seconds=self._counts.seconds,
+            bound=self._budget.bound if outcome == "budget spent" else "",
         )
 
 

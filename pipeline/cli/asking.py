@@ -246,6 +246,15 @@ class Asking:
             show_default=False,
         ),
     ] = None
+    max_tokens: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Tokens, read and written, this cache may take in all, earlier runs included.",
+            show_default="no limit",
+        ),
+    ] = None
     requests_per_caption: Annotated[
         float,
         typer.Option(
@@ -303,6 +312,7 @@ class Asking:
             tpm=self.tpm,
             price=self.price(chosen.backend.model),
             max_usd=self.max_usd,
+            max_tokens=self.max_tokens,
         )
 
     def plan(self, bank: ConceptBank, model: str, style: str) -> Plan:

@@ -98,9 +98,10 @@ def _end(cache: Path, report: Report, as_json: bool, same: str) -> None:
         console.note(f"nothing to do: the cache has {report.plan_total:,} captions of this plan")
     if report.outcome == "budget spent":
         raise UsageError(
-            f"--max-usd is spent with {report.plan_total:,} of {report.progress.wanted:,} captions",
+            f"{report.bound} is spent with {report.plan_total:,} of {report.progress.wanted:,} "
+            "captions",
             where=cache,
-            hint="What is kept can be used; a larger --max-usd goes on from here",
+            hint=f"What is kept can be used; a larger {report.bound} goes on from here",
         )
     if report.unanswered:
         many = sum(report.unanswered.values())

@@ -113,6 +113,7 @@ def command(
         requests_per_minute=asking.rpm,
         tokens_per_minute=asking.tpm,
         max_usd=asking.max_usd,
+        max_tokens=asking.max_tokens,
         storage=Storage(dim, 2 if dtype is Dtype.float16 else 4),
     )
     outlook = look(cache, plan, identity, n, counter, stated)
@@ -160,8 +161,8 @@ def _facts(outlook: Outlook, counter: TokenCounter, identity: Identity) -> dict[
         }
     if seen.usd is not None:
         facts["cost in USD"] = _said(seen.usd)
-        if outlook.affordable is not None:
-            facts["--max-usd is enough for"] = f"about {outlook.affordable:,} more captions"
+    if outlook.affordable is not None:
+        facts[f"{outlook.bound} is enough for"] = f"about {outlook.affordable:,} more captions"
     facts["time"] = _time(outlook)
     disk = ", ".join(f"{name} {_size(size)}" for name, size in outlook.storage.items())
     facts["disk"] = f"{_size(sum(outlook.storage.values()))}: {disk}"

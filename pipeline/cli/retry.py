@@ -70,9 +70,10 @@ def command(
         console.note(f"nothing to do: {_nothing(report)}")
     if report.outcome == "budget spent":
         raise UsageError(
-            f"--max-usd is spent with {report.answered:,} of {report.failures:,} requests answered",
+            f"{report.bound} is spent with {report.answered:,} of {report.failures:,} requests "
+            "answered",
             where=cache,
-            hint="What is kept can be used; a larger --max-usd goes on from here",
+            hint=f"What is kept can be used; a larger {report.bound} goes on from here",
         )
     console.summarise(
         _facts(report),

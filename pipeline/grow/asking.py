@@ -111,6 +111,11 @@ def ask_round(
             raise
         note(error.message)
         return "used up", kept
+    if report.bound:
+        note(
+            f"{report.bound} is spent with {report.plan_total:,} of {record.captions:,} captions "
+            f"of round {record.number}"
+        )
     outcome: Outcome = "done" if report.outcome == "already there" else report.outcome
     return outcome, report.plan_total
 

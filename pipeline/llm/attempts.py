@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import AttemptFailed
 from pipeline.llm.commits import Commits
 from pipeline.llm.prices import Budget
@@ -34,7 +35,7 @@ class Attempts(AttemptLog):
     Args:
         owner: Who sends them.
         request: What is asked.
-        reserved: The most that one attempt can cost, set aside in the budget.
+        reserved: The most that one attempt can take, set aside in the budget.
 
     Attributes:
         current: The ledger's number of the current attempt.
@@ -42,7 +43,7 @@ class Attempts(AttemptLog):
         sent: Whether it was sent; before that, it waits for its turn.
     """
 
-    def __init__(self, owner: Owner, request: Request, reserved: float) -> None:
+    def __init__(self, owner: Owner, request: Request, reserved: Amount) -> None:
         self._owner = owner
         self._request = request
         self.reserved = reserved
@@ -63,11 +64,11 @@ class Attempts(AttemptLog):
         self.sent = True
 
     def fail(self, failure: AttemptFailed) -> None:
-        """Mark the current attempt as failed, and count what it may have cost."""
-        usd = self.reserved if failure.may_cost else 0.0
-        self._owner.commits.fail(self.current, failure.outcome, usd)
-        self._owner.budget.settle(0.0, usd)
-        self._owner.traffic.usd += usd
+        """Mark the current attempt as failed, and count what it may have taken."""
+        taken = self.reserved if failure.may_cost else NOTHING
+        self._owner.commits.fail(self.current, failure.outcome, taken)
+        self._owner.budget.settle(NOTHING, taken)
+        self._owner.traffic.usd += taken.usd
         self._owner.traffic.retries += 1
         self.marked = self.sent = False
         self._leave_if_ending()

@@ -13,6 +13,7 @@ from typing import Any
 
 from cache_store.errors import LqtseError
 from pipeline.ledger import Ledger
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 
 
@@ -32,13 +33,13 @@ class Commits:
         self._writer: asyncio.Task[None] | None = None
         self.error: LqtseError | None = None
 
-    def begin(self, request_id: str, worst_usd: float) -> asyncio.Future[int]:
+    def begin(self, request_id: str, worst: Amount) -> asyncio.Future[int]:
         """Mark an attempt as in flight; its number, once that is on the disk."""
-        return self._add(lambda: self._ledger.write_begin(request_id, worst_usd))
+        return self._add(lambda: self._ledger.write_begin(request_id, worst))
 
-    def fail(self, attempt: int, outcome: str, usd: float = 0.0) -> asyncio.Future[None]:
+    def fail(self, attempt: int, outcome: str, taken: Amount = NOTHING) -> asyncio.Future[None]:
         """Mark an attempt as failed; need not be waited for, since until then it counts as open."""
-        return self._add(lambda: self._ledger.write_fail(attempt, outcome, usd))
+        return self._add(lambda: self._ledger.write_fail(attempt, outcome, taken))
 
     def store(
         self, attempt: int, request_id: str, answer: Answer, usd: float | None

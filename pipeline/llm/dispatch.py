@@ -2,10 +2,10 @@
 
 Requests are sent ahead with bounded concurrency and may come back in any order; they are handed on
 in the order of the plan, so nothing downstream can depend on which server was faster. Before a
-request is sent, its attempt is marked in the ledger and its largest cost is set aside; before an
-answer is handed on, it is in the ledger. When it has to end early (a stop, a spent budget, an
-error), it sends no more, gives what is in flight a moment to arrive, since it may be paid for, and
-hands on what is whole in plan order.
+request is sent, its attempt is marked in the ledger and the most that it can take is set aside;
+before an answer is handed on, it is in the ledger. When it has to end early (a stop, a spent
+budget, an error), it sends no more, gives what is in flight a moment to arrive, since it may be
+paid for, and hands on what is whole in plan order.
 
 A request whose attempts are all spent is left without an answer, and the plan goes on. But a server
 that died would burn the plan so: a failure is believed (recorded, handed on) only when another
@@ -24,6 +24,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from cache_store.errors import RemoteError
 from pipeline.ledger import Ledger
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
 from pipeline.llm.commits import Commits
@@ -181,7 +182,7 @@ class Dispatcher:
                 self._looked_up[one] = found
         return self._looked_up[place]
 
-    def _launch(self, place: int, request: Request, reserved: float) -> None:
+    def _launch(self, place: int, request: Request, reserved: Amount) -> None:
         log = Attempts(self, request, reserved)
         task = asyncio.create_task(self._ask(request, log))
         task.add_done_callback(self._arrive)
@@ -207,13 +208,13 @@ class Dispatcher:
         for task in arrived:
             place, request, log = self._pending.pop(task)
             if task.cancelled():
-                self.budget.settle(log.reserved, 0.0)
+                self.budget.settle(log.reserved, NOTHING)
                 log.close(free=self._backend.offline)
             elif (error := task.exception()) is None:
                 self._keep(place, request, log, task.result())
                 answered = True
             else:
-                self.budget.settle(log.reserved, 0.0)
+                self.budget.settle(log.reserved, NOTHING)
                 if isinstance(error, AttemptFailed):
                     self._doubtful.append((place, request, error))
                     continue
@@ -229,7 +230,8 @@ class Dispatcher:
 
     def _keep(self, place: int, request: Request, log: Attempts, answer: Answer) -> None:
         cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens) or 0.0
-        self.budget.settle(log.reserved, cost)
+        tokens = answer.prompt_tokens + answer.completion_tokens
+        self.budget.settle(log.reserved, Amount(cost, tokens))
         self._count(answer, cost)
         self._ready[place] = Answered(request, answer, replayed=False)
 

@@ -1,8 +1,8 @@
 """What tokens cost, and when a budget is spent.
 
 Prices come from the user, in USD per million tokens: lists of ours would be out of date on the day
-they ship. A budget is kept on the safe side: before a request is sent, its largest possible cost
-is set aside, and what was in flight when a process died counts as spent.
+they ship. A budget, of money or of tokens, is kept on the safe side: before a request is sent, the
+most that it can take is set aside, and what was in flight when a process died counts as spent.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cache_store.errors import ConfigError, UsageError
+from pipeline.llm.amount import NOTHING, Amount
 from prompts.request import Request
 
 PER = 1_000_000  # tokens a price is for
 BYTES_PER_TOKEN = 3  # English text has 4 to 5; fewer bytes a token means a larger, safer estimate
 MESSAGE_TOKENS = 8  # what a chat format adds around one message
+
+Bound = Literal["", "--max-usd", "--max-tokens"]
+"""A limit of a budget, by the option that sets it."""
 
 EXAMPLE = '{"gpt-4o-mini": {"input": 0.15, "output": 0.60}}'
 
@@ -104,41 +108,58 @@ def tokens_at_most(request: Request) -> int:
 
 
 class Budget:
-    """Money that may be spent on one cache.
+    """What may be spent on one cache, in money and in tokens.
 
     Args:
-        price: The model's price, None if it is not known (then nothing can be counted).
-        limit: USD that may be spent in all, None for no limit.
-        spent: USD spent before, as the ledger has it.
+        price: The model's price, None if it is not known (then no money can be counted).
+        max_usd: USD that may be spent in all, None for no limit.
+        max_tokens: Tokens that may be read and written in all, None for no limit.
+        spent: What was spent before, as the ledger has it.
+
+    Attributes:
+        bound: The limit that was in the way when `reserve` last refused, "" if it never did.
     """
 
     def __init__(
-        self, price: Price | None = None, limit: float | None = None, spent: float = 0.0
+        self,
+        price: Price | None = None,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
+        spent: Amount = NOTHING,
     ) -> None:
         self.price = price
-        self.limit = limit
+        self.max_usd = max_usd
+        self.max_tokens = max_tokens
         self.spent = spent
-        self._reserved = 0.0
+        self.bound: Bound = ""
+        self._reserved = NOTHING
 
-    def worst_case(self, request: Request) -> float:
-        """The most that one attempt of `request` can cost, in USD; 0 without a price."""
-        if self.price is None:
-            return 0.0
-        return self.price.cost(prompt_tokens_at_most(request), request.max_tokens)
+    def worst_case(self, request: Request) -> Amount:
+        """The most that one attempt of `request` can take; it costs nothing without a price."""
+        read, written = prompt_tokens_at_most(request), request.max_tokens
+        usd = 0.0 if self.price is None else self.price.cost(read, written)
+        # A model on this machine, which costs nothing, reads a prompt anew for each continuation.
+        times = 1 if request.is_chat else request.count
+        return Amount(usd, read * times + written)
 
-    def reserve(self, amount: float) -> bool:
-        """Set `amount` USD aside; False, and nothing set aside, if the limit would be passed."""
-        if self.limit is not None and self.spent + self._reserved + amount > self.limit:
+    def reserve(self, amount: Amount) -> bool:
+        """Set `amount` aside; False, and nothing set aside, if a limit would be passed."""
+        then = self.spent + self._reserved + amount
+        if self.max_usd is not None and then.usd > self.max_usd:
+            self.bound = "--max-usd"
+            return False
+        if self.max_tokens is not None and then.tokens > self.max_tokens:
+            self.bound = "--max-tokens"
             return False
         self._reserved += amount
         return True
 
-    def hold(self, amount: float) -> None:
-        """Set `amount` USD aside for what is under way already, even beyond the limit."""
+    def hold(self, amount: Amount) -> None:
+        """Set `amount` aside for what is under way already, even beyond a limit."""
         self._reserved += amount
 
-    def settle(self, reserved: float, spent: float) -> None:
-        """Give back what was set aside for a request, and count what it cost."""
+    def settle(self, reserved: Amount, spent: Amount) -> None:
+        """Give back what was set aside for a request, and count what it took."""
         self._reserved -= reserved
         self.spent += spent
 

@@ -6,7 +6,7 @@ counts to show.
 
 What every source promises: an answer is in the ledger before it is handed on; what the ledger has
 is not asked again; a request that failed for good is in the ledger as given up before it is handed
-on as `Unanswered`; money is set aside in the budget before anything is sent.
+on as `Unanswered`; money and tokens are set aside in the budget before anything is sent.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from cache_store.text import caption_id, normalise_caption
 from cache_store.writer import open_writer
 from pipeline import generate as generate_module
 from pipeline.generate import Limits, Report, generate
+from pipeline.ledger import open_ledger
 from pipeline.llm.base import Answer, Backend
 from pipeline.llm.grammar import GrammarBackend
 from pipeline.llm.prices import Price
@@ -310,6 +311,38 @@ def test_a_budget_stops_in_time_and_what_was_kept_is_there(tmp_path: Path) -> No
     assert not again.actor.calls
     more = run(tmp_path, 1_000, limits=Limits(price=price, max_usd=0.2))
     assert more.kept > 0
+
+
+def spent_tokens(cache: Path) -> int:
+    with open_ledger(cache) as ledger:
+        return ledger.totals().spent.tokens
+
+
+def test_a_limit_of_tokens_holds_over_all_runs_without_prices(tmp_path: Path) -> None:
+    most = 20_000
+    report = run(tmp_path, 1_000, limits=Limits(max_tokens=most))
+    assert (report.outcome, report.bound) == ("budget spent", "--max-tokens")
+    assert 0 < report.kept == len(captions(tmp_path))
+    assert most / 2 < spent_tokens(tmp_path) <= most
+    again = ScriptedBackend()
+    assert run(tmp_path, 1_000, again, limits=Limits(max_tokens=most)).kept == 0
+    assert not again.actor.calls
+    assert run(tmp_path, 1_000, limits=Limits(max_tokens=2 * most)).kept > 0
+    assert most < spent_tokens(tmp_path) <= 2 * most
+
+
+@pytest.mark.parametrize(
+    ("max_usd", "max_tokens", "bound"),
+    [(0.1, 10**9, "--max-usd"), (1e6, 10_000, "--max-tokens")],
+)
+def test_of_two_limits_the_nearer_ends_it(
+    tmp_path: Path, max_usd: float, max_tokens: int, bound: str
+) -> None:
+    limits = Limits(price=Price(10.0, 10.0), max_usd=max_usd, max_tokens=max_tokens)
+    report = run(tmp_path, 1_000, limits=limits)
+    assert (report.outcome, report.bound) == ("budget spent", bound)
+    assert report.progress.traffic.usd <= max_usd
+    assert 0 < spent_tokens(tmp_path) <= max_tokens
 
 
 def test_a_budget_without_prices_is_refused() -> None:

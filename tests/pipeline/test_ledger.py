@@ -15,6 +15,8 @@ from cache_store.errors import DamagedError, StorageError, VersionMismatchError
 from pipeline import journal, ledger_format
 from pipeline.failures import Place
 from pipeline.ledger import FILE_NAME, Ledger, open_ledger
+from pipeline.ledger_counts import read_ledger
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.standing import Standing
 
@@ -24,7 +26,7 @@ def answer(text: str = "a dog barks", *, read: int = 10, written: int = 5) -> An
 
 
 def keep(ledger: Ledger, request_id: str, one: Answer, usd: float | None = None) -> None:
-    (attempt,) = ledger.begin([(request_id, 0.0)])
+    (attempt,) = ledger.begin([(request_id, NOTHING)])
     ledger.store([(attempt, request_id, one, usd)])
 
 
@@ -48,7 +50,7 @@ def test_any_text_comes_back_as_it_was(
 def test_half_a_surrogate_does_not_lose_the_answers_beside_it(tmp_path: Path) -> None:
     broken = answer("a \ud800 dog")  # json.loads makes one of "\\ud800"
     with open_ledger(tmp_path) as ledger:
-        first, second = ledger.begin([("a", 0.0), ("b", 0.0)])
+        first, second = ledger.begin([("a", NOTHING), ("b", NOTHING)])
         ledger.store([(first, "a", broken, None), (second, "b", answer(), None)])
         found = ledger.get(["a", "b"])
     assert found["b"] == answer()
@@ -58,7 +60,7 @@ def test_half_a_surrogate_does_not_lose_the_answers_beside_it(tmp_path: Path) ->
 def test_thousands_of_ids_are_looked_up_at_once(tmp_path: Path) -> None:
     ids = [f"{number}" for number in range(2_345)]
     with open_ledger(tmp_path) as ledger:
-        attempts = ledger.begin([(one, 0.0) for one in ids])
+        attempts = ledger.begin([(one, NOTHING) for one in ids])
         ledger.store((n, one, answer(one), None) for n, one in zip(attempts, ids, strict=True))
         assert {key: value.text for key, value in ledger.get(ids).items()} == dict(
             zip(ids, ids, strict=True)
@@ -76,23 +78,27 @@ def test_totals_count_tokens_cost_and_what_was_lost(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         keep(ledger, "a", answer(read=10, written=5), 0.25)
         keep(ledger, "b", answer(read=1, written=2), None)
-        (failed,) = ledger.begin([("c", 9.0)])
+        (failed,) = ledger.begin([("c", Amount(9.0, 90))])
         ledger.fail(failed, "rate_limit")
-        (timed_out,) = ledger.begin([("c", 9.0)])
-        ledger.fail(timed_out, "timeout", 0.5)
-        ledger.begin([("d", 2.0)])
-        assert ledger.totals().usd == 0.75, "what is in flight is not spent yet"
+        (timed_out,) = ledger.begin([("c", Amount(9.0, 90))])
+        ledger.fail(timed_out, "timeout", Amount(0.5, 30))
+        ledger.begin([("d", Amount(2.0, 200))])
+        in_flight = ledger.totals().spent
+        assert in_flight == Amount(0.75, 18 + 30), "what is in flight is not spent yet"
     with open_ledger(tmp_path) as ledger:
         totals = ledger.totals()
     assert (totals.answers, totals.prompt_tokens, totals.completion_tokens) == (2, 11, 7)
     assert (totals.attempts, totals.lost) == (5, 1)
-    assert totals.usd == 0.75 + 2.0, "what was in flight when the process ended counts"
+    then = Amount(0.75 + 2.0, 18 + 30 + 200)
+    assert totals.spent == then, "what was in flight when the process ended counts"
+    with read_ledger(tmp_path) as reader:
+        assert reader is not None and reader.spent() == then
 
 
 def _store_and_die(folder: Path) -> None:
     with open_ledger(folder) as ledger:
         keep(ledger, "stored", answer())
-        ledger.begin([("in flight", 1.5)])
+        ledger.begin([("in flight", Amount(1.5, 700))])
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -103,7 +109,7 @@ def test_a_killed_process_loses_no_answer_and_leaves_its_attempts_marked(tmp_pat
     assert process.exitcode == -signal.SIGKILL
     with open_ledger(tmp_path) as ledger:
         assert ledger.get(["stored"]) == {"stored": answer()}
-        assert (ledger.totals().lost, ledger.totals().usd) == (1, 1.5)
+        assert (ledger.totals().lost, ledger.totals().spent) == (1, Amount(1.5, 15 + 700))
 
 
 def test_it_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
@@ -166,8 +172,12 @@ def test_a_ledger_of_format_1_is_brought_up_with_all_that_it_holds(tmp_path: Pat
             assert ledger.get(list(answers)) == answers
             totals = ledger.totals()
             assert (totals.answers, totals.attempts, totals.lost) == (50, 52, 1)
-            assert totals.usd == 50 * 0.25 + 0.5 + 2.0
+            # What failed attempts took was not noted in tokens.
+            assert totals.spent == Amount(50 * 0.25 + 0.5 + 2.0, 50 * 15)
     with open_ledger(tmp_path, "p") as ledger:
+        (timed_out,) = ledger.begin([("new", Amount(0.0, 9))])
+        ledger.fail(timed_out, "timeout", Amount(0.0, 9))
+        assert ledger.totals().lost_tokens == 9
         again = ledger.asking_again({"7": 0})
         keep(again, "7", answer("a second take"))
         assert ledger.get(["7"])["7"].text == "a second take"

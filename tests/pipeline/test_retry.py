@@ -19,6 +19,7 @@ from cache_store.errors import (
 from cache_store.verify import verify_cache
 from pipeline.generate import Limits, generate
 from pipeline.ledger import FILE_NAME, open_ledger
+from pipeline.llm.amount import NOTHING
 from pipeline.llm.prices import Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
@@ -178,7 +179,7 @@ def test_an_answer_that_another_plan_paid_for_is_not_paid_again(tmp_path: Path) 
     start(tmp_path, some_fail)
     request = PLAN.request(1)
     with open_ledger(tmp_path, "another") as ledger:
-        (attempt,) = ledger.begin([(request.id, 0.0)])
+        (attempt,) = ledger.begin([(request.id, NOTHING)])
         answer = asyncio.run(ScriptedBackend().answer(request))
         ledger.store([(attempt, request.id, answer, None)])
     report, asked = again(tmp_path)
@@ -213,6 +214,9 @@ def test_a_budget_holds(tmp_path: Path) -> None:
     price = Price(10.0, 10.0)
     report, asked = again(tmp_path, limits=Limits(price=price, max_usd=1e-6))
     assert (report.outcome, report.answered, asked) == ("budget spent", 0, set())
+    assert report.bound == "--max-usd"
+    report, asked = again(tmp_path, limits=Limits(max_tokens=1))
+    assert (report.outcome, report.bound, asked) == ("budget spent", "--max-tokens", set())
     with pytest.raises(UsageError):
         Limits(max_usd=1.0)
 

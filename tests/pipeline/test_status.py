@@ -9,6 +9,7 @@ from cache_store.errors import DataError
 from cache_store.writer import open_writer
 from pipeline.generate import Limits, generate
 from pipeline.ledger import FILE_NAME, open_ledger
+from pipeline.llm.amount import Amount
 from pipeline.llm.prices import Price
 from pipeline.llm.scripted import ScriptedBackend
 from pipeline.standing import plan_key
@@ -68,7 +69,7 @@ def test_it_works_while_another_process_writes(tmp_path: Path) -> None:
     start(tmp_path, some_fail)
     with open_writer(tmp_path), open_ledger(tmp_path, plan_key(PLAN)) as ledger:
         keep(ledger, "new", answer())
-        ledger.begin([("in flight", 0.5)])
+        ledger.begin([("in flight", Amount(0.5))])
         found = status(tmp_path)
         assert found.writer.startswith(f"process {os.getpid()} on ")
         assert found.plans[0].in_flight == 1

@@ -1,6 +1,6 @@
 """What the batches at a server mean to a run that asks request by request.
 
-The same requests must not be paid twice, and the money that batches may cost is not there to spend.
+The same requests must not be paid twice, and what batches may take is not there to spend.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.batch.book import open_batches
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def check_batches(ledger: Ledger, plan: str, cache: str | Path) -> None:
         )
 
 
-def held_usd(ledger: Ledger) -> float:
-    """The most that the batches of a cache can cost, in USD."""
+def held_by_batches(ledger: Ledger) -> Amount:
+    """The most that the batches of a cache can take."""
     with ledger.tables() as connection:
-        return sum(one.worst_usd for one, _ in open_batches(connection))
+        return sum((one.worst for one, _ in open_batches(connection)), NOTHING)

@@ -8,7 +8,7 @@ out when its answers are in the ledger, so at any moment the book says what to l
     collected   its answers are in the ledger; its files may still be at the server
     done        nothing of it is left to do
 
-What a batch may cost at most stands in its row until its answers, with their costs, are in the
+What a batch may take at most stands in its row until its answers, with what they took, are in the
 ledger.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.batch.rounds import Member
 from pipeline.llm.prices import Price
 
@@ -44,6 +45,7 @@ _TABLES = (
         batch_id TEXT,
         files TEXT NOT NULL,
         worst_usd REAL NOT NULL,
+        worst_tokens INTEGER NOT NULL DEFAULT 0,
         price TEXT
     )""",
     """CREATE TABLE IF NOT EXISTS batch_requests (
@@ -55,8 +57,10 @@ _TABLES = (
     ) WITHOUT ROWID""",
 )
 _COLUMNS = (
-    "number, state, plan, round, address, model, chat, ours, batch_id, files, worst_usd, price"
+    "number, state, plan, round, address, model, chat, ours, batch_id, files, worst_usd, "
+    "worst_tokens, price"
 )
+_SETTLED = "worst_usd = 0, worst_tokens = 0"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Entry:
         ours: Whether this cache submitted it; False for one found at the server.
         batch_id: The server's name for it, None before it has one.
         files: Ids of its files at the server, as far as they are known.
-        worst_usd: The most that it can cost.
+        worst: The most that it can take.
         price: What its tokens cost, None if that is not known.
     """
 
@@ -88,7 +92,7 @@ class Entry:
     ours: bool
     batch_id: str | None
     files: tuple[str, ...]
-    worst_usd: float
+    worst: Amount
     price: Price | None
 
 
@@ -117,7 +121,7 @@ class Book:
         model: str,
         chat: bool,
         members: Sequence[Member],
-        worst_usd: float = 0.0,
+        worst: Amount = NOTHING,
         price: Price | None = None,
         batch_id: str | None = None,
     ) -> Entry:
@@ -130,7 +134,7 @@ class Book:
             model: The model's name.
             chat: Whether it goes to the chat endpoint.
             members: Its requests.
-            worst_usd: The most that it can cost.
+            worst: The most that it can take.
             price: What its tokens cost.
             batch_id: Of a batch that was found at the server, and is not ours.
         """
@@ -139,10 +143,11 @@ class Book:
         with self._ledger.tables() as connection:
             row = connection.execute(
                 "INSERT INTO batches (state, plan, round, address, model, chat, ours, batch_id, "
-                "files, worst_usd, price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, ?)",
+                "files, worst_usd, worst_tokens, price) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, ?, ?)",
                 (
                     *(state, plan, name, address, model, chat, batch_id is None),
-                    *(batch_id, worst_usd, spelled),
+                    *(batch_id, worst.usd, worst.tokens, spelled),
                 ),
             )
             number = row.lastrowid or 0
@@ -158,13 +163,13 @@ class Book:
 
     def collected(self, entry: Entry, files: Sequence[str]) -> Entry:
         """Its answers are in the ledger; these files of it may still be at the server."""
-        return self._set(entry, "state = 'collected', worst_usd = 0", files=files)
+        return self._set(entry, f"state = 'collected', {_SETTLED}", files=files)
 
     def done(self, entry: Entry) -> None:
         """Nothing of it is left to do; its name is kept, so that it is not taken for another."""
         with self._ledger.tables() as connection:
             connection.execute(
-                "UPDATE batches SET state = 'done', files = '[]', worst_usd = 0 WHERE number = ?",
+                f"UPDATE batches SET state = 'done', files = '[]', {_SETTLED} WHERE number = ?",
                 (entry.number,),
             )
             connection.execute("DELETE FROM batch_requests WHERE batch = ?", (entry.number,))
@@ -225,7 +230,7 @@ def _row(connection: sqlite3.Connection, number: int) -> tuple[Any, ...]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    number, state, plan, name, address, model, chat, ours, batch_id, files, worst, price = row
+    number, state, plan, name, address, model, chat, ours, batch_id, files, *worst, price = row
     return Entry(
         number=number,
         state=state,
@@ -237,6 +242,6 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         ours=bool(ours),
         batch_id=batch_id,
         files=tuple(json.loads(files)),
-        worst_usd=worst,
+        worst=Amount(*worst),
         price=None if price is None else Price(*json.loads(price)),
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.batch.lines import input_line
 from pipeline.llm.batch.pending import PendingBatches
 from pipeline.llm.batch.rounds import MOST_BYTES, Member
@@ -29,13 +30,13 @@ class Chosen:
     Attributes:
         members: The requests.
         chat: Whether they go to the chat endpoint.
-        worst_usd: The most that they can cost; it is reserved in the budget.
+        worst: The most that they can take; it is reserved in the budget.
         short: Whether the budget had no room for more.
     """
 
     members: list[Member] = field(default_factory=list)
     chat: bool = True
-    worst_usd: float = 0.0
+    worst: Amount = NOTHING
     short: bool = False
 
 
@@ -79,7 +80,7 @@ class Chooser:
         return blocked or position + need - self.unsent >= most
 
     def take(self, reach: int, most: int, dialect: Dialect, content: IO[bytes]) -> Chosen:
-        """Choose requests, reserve their cost, and write the batch's file.
+        """Choose requests, reserve what they can take, and write the batch's file.
 
         Args:
             reach: Position to stop before.
@@ -99,7 +100,7 @@ class Chooser:
             content.write(line)
             size += len(line)
             chosen.members.append(member)
-            chosen.worst_usd += worst
+            chosen.worst += worst
             chosen.chat = request.is_chat
         return chosen
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cache_store.errors import RemoteError
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.llm.batch.book import Book, Entry
 from pipeline.llm.batch.faults import NotThere
@@ -39,6 +40,7 @@ class Tally:
         prompt_tokens: Tokens read, by these answers.
         completion_tokens: Tokens written, by these answers.
         usd: What the answers cost, 0 where the price is not known.
+        lost_tokens: The most that failures that may be charged for can have taken.
         gone: Whether the server has lost a file of answers.
     """
 
@@ -49,7 +51,13 @@ class Tally:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    lost_tokens: int = 0
     gone: bool = False
+
+    @property
+    def spent(self) -> Amount:
+        """What counts against the budget."""
+        return Amount(self.usd, self.prompt_tokens + self.completion_tokens + self.lost_tokens)
 
 
 class Collector:
@@ -192,19 +200,21 @@ class _Reader:
     def _note_failures(self) -> None:
         """Attempts that failed, for the ledger; one that may be charged for counts in full."""
         failed = [(name, one) for name, one in self.tally.failures.items() if one.counts]
-        share = self._entry.worst_usd / max(len(self._ids), 1)
+        share = self._entry.worst.share(max(len(self._ids), 1))
         with self._ledger.transactions():
             for name, failure in failed:
-                usd = share if failure.may_cost else 0.0
-                self._ledger.write_fail(self._ledger.write_begin(name, usd), failure.reason, usd)
-                self.tally.usd += usd
+                taken = share if failure.may_cost else NOTHING
+                mark = self._ledger.write_begin(name, taken)
+                self._ledger.write_fail(mark, failure.reason, taken)
+                self.tally.usd += taken.usd
+                self.tally.lost_tokens += taken.tokens
 
     def _store(self) -> None:
         if not self._batch:
             return
         with self._ledger.transactions():
             for request_id, answer in self._batch:
-                mark = self._ledger.write_begin(request_id, 0.0)
+                mark = self._ledger.write_begin(request_id, NOTHING)
                 self._ledger.write_answer(mark, request_id, answer, self._cost(answer))
         for request_id, answer in self._batch:
             self.tally.answered.add(request_id)

@@ -168,7 +168,7 @@ class BatchSource:
         """Take up what earlier runs left."""
         for entry in self._book.open():
             if entry.plan != self._plan:
-                self._job.budget.hold(entry.worst_usd)
+                self._job.budget.hold(entry.worst)
                 continue
             if entry.address != self._model.server.address:
                 raise UsageError(
@@ -178,7 +178,7 @@ class BatchSource:
                     hint=f"Go on with --base-url {entry.address}, or give it up: "
                     "lqtse-cache batches CACHE --cancel",
                 )
-            self._job.budget.hold(entry.worst_usd)
+            self._job.budget.hold(entry.worst)
             pending = await self._submitter.resume(entry)
             if pending is not None:
                 self._pending.add(pending)
@@ -240,14 +240,14 @@ class BatchSource:
         return now - self._silent_since < _SILENCE
 
     async def _collect(self, pending: Pending) -> None:
-        batch, worst = pending.batch, pending.entry.worst_usd
+        batch, worst = pending.batch, pending.entry.worst
         if batch is None:
             return
         entry, tally = await self._collector.collect(pending.entry, batch)
         if tally.gone and entry.ours:
             raise gone(self._model.server.address, entry.batch_id, "all answers")
         self._pending.remove(pending)
-        self._job.budget.settle(worst, tally.usd)
+        self._job.budget.settle(worst, tally.spent)
         self._add(tally)
         verdict = judge(
             batch,

@@ -51,7 +51,7 @@ class Submitter:
             model=self._model.model,
             chat=chosen.chat,
             members=chosen.members,
-            worst_usd=chosen.worst_usd,
+            worst=chosen.worst,
             price=self._job.budget.price,
         )
         return await self._send(entry, chosen.members, content)

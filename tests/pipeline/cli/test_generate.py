@@ -272,6 +272,16 @@ def test_cost_is_counted_with_prices_and_the_budget_holds(call: Any, tmp_path: P
     assert 10 < len(captions(tmp_path / "c")) < 10_000
 
 
+def test_a_limit_of_tokens_is_named_when_it_ends_a_run(call: Any, tmp_path: Path) -> None:
+    words = ("--backend", "scripted", "--max-tokens", 10_000)
+    code, _, err = call(tmp_path / "c", "-n", 10_000, *words)
+    assert code == 2
+    kept = len(captions(tmp_path / "c"))
+    said = an_error(err)
+    assert f"--max-tokens is spent with {kept:,} of 10,000 captions" in said
+    assert "a larger --max-tokens goes on from here" in said
+
+
 def test_a_folder_that_cannot_be_made_is_told(call: Any) -> None:
     # A place where not even the superuser can write.
     place = Path("/sys/lqtse-test")

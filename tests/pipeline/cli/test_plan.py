@@ -15,6 +15,7 @@ import pytest
 
 from cache_store.errors import EXIT_DATA, EXIT_OK, EXIT_USAGE
 from pipeline.cli.asking import TEMPLATES
+from pipeline.ledger import open_ledger
 from prompts.plan import Plan
 from tests.pipeline.cli.conftest import Cli, Powerless
 from tests.pipeline.llm.llama_server import llama_server
@@ -142,6 +143,21 @@ def test_cost_and_what_a_budget_is_enough_for(tmp_path: Path, cli: Cli) -> None:
     half = planned["cost_in_USD"]["expected"] / 2
     capped = cli("plan", tmp_path / "c", "-n", 5000, *words, "--max-usd", half, "--json").json
     assert capped["affordable_captions"] == pytest.approx(2500, abs=1)
+    tokens = planned["tokens_read"]["expected"] + planned["tokens_written"]["expected"]
+    few = (*words, "--max-usd", half, "--max-tokens", round(tokens / 5))
+    capped = cli("plan", tmp_path / "c", "-n", 5000, *few, "--json").json
+    assert capped["affordable_captions"] == pytest.approx(1000, abs=2)
+    said = cli("plan", tmp_path / "c", "-n", 5000, *few).out
+    assert "--max-tokens is enough for" in said and "--max-usd is enough for" not in said
+    assert "--max-tokens" in said.splitlines()[-1], "generate is told the same limit"
+
+
+def test_tokens_that_were_spent_before_are_not_there_to_plan_with(tmp_path: Path, cli: Cli) -> None:
+    cli("generate", tmp_path, "-n", 50, *SCRIPTED)
+    with open_ledger(tmp_path) as ledger:
+        spent = ledger.totals().spent.tokens
+    found = cli("plan", tmp_path, "-n", 500, *SCRIPTED, "--max-tokens", spent, "--json").json
+    assert found["affordable_captions"] == 0
 
 
 def test_a_large_plan_is_sampled_and_says_how_well(tmp_path: Path, cli: Cli) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cache_store.errors import StorageError
 from pipeline.ledger import Ledger, open_ledger
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.llm.commits import Commits
 
@@ -28,7 +29,7 @@ def counting(ledger: Ledger) -> list[int]:
 
 def test_what_comes_while_one_is_written_goes_together(tmp_path: Path) -> None:
     async def one(commits: Commits, number: int) -> None:
-        mark = await commits.begin(f"r{number}", 0.5)
+        mark = await commits.begin(f"r{number}", Amount(0.5))
         await commits.store(mark, f"r{number}", ANSWER, 0.1)
 
     async def go(ledger: Ledger) -> list[int]:
@@ -50,9 +51,11 @@ def test_numbers_belong_to_their_requests_and_an_answer_is_there_when_it_is_said
 ) -> None:
     async def go(ledger: Ledger) -> None:
         commits = Commits(ledger)
-        marks = await asyncio.gather(*(commits.begin(f"r{number}", 1.0) for number in range(5)))
+        marks = await asyncio.gather(
+            *(commits.begin(f"r{number}", Amount(1.0)) for number in range(5))
+        )
         assert len(set(marks)) == 5
-        commits.fail(marks[0], "timeout", 0.25)
+        commits.fail(marks[0], "timeout", Amount(0.25))
         await commits.store(marks[1], "r1", ANSWER, None)
         assert ledger.get(["r0", "r1"]) == {"r1": ANSWER}
         await commits.flush()
@@ -75,13 +78,13 @@ def test_when_the_disk_says_no_everybody_hears_it_and_nothing_more_is_written(
         ledger.transactions.together = failing  # type: ignore[method-assign,assignment]
         commits = Commits(ledger)
         commits.fail(1, "timeout")  # nobody waits for this one
-        marks = [commits.begin("a", 0.0), commits.begin("b", 0.0)]
-        for mark in [*marks, commits.begin("c", 0.0)]:
+        marks = [commits.begin("a", NOTHING), commits.begin("b", NOTHING)]
+        for mark in [*marks, commits.begin("c", NOTHING)]:
             with pytest.raises(StorageError):
                 await mark
         await commits.flush()
         with pytest.raises(StorageError):
-            await commits.begin("d", 0.0)
+            await commits.begin("d", NOTHING)
         return commits
 
     with open_ledger(tmp_path) as ledger:

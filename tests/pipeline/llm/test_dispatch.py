@@ -186,16 +186,29 @@ def test_free_requests_are_dropped_at_the_end_and_nothing_counts_as_lost(ledger:
 
 def test_a_spent_budget_ends_it_and_is_never_passed(ledger: Ledger) -> None:
     price = Price(input=1_000.0, output=1_000.0)
-    one = Budget(price).worst_case(PLAN.request(0))
-    budget = Budget(price, limit=one * 4)
+    one = Budget(price).worst_case(PLAN.request(0)).usd
+    budget = Budget(price, max_usd=one * 4)
     dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger, budget=budget, concurrency=16)
     got = take(dispatcher, None)
     assert dispatcher.end == "budget"
     assert [answered.request.index for answered in got] == list(range(len(got)))
     # Answers cost less than their worst case, so more than four fit, and the rest is too little.
     assert len(got) > 4
-    assert one * 3 < budget.spent <= one * 4
-    assert ledger.totals().usd == pytest.approx(budget.spent)
+    assert one * 3 < budget.spent.usd <= one * 4
+    assert ledger.totals().usd == pytest.approx(budget.spent.usd)
+
+
+def test_spent_tokens_end_it_without_a_price_and_are_never_passed(ledger: Ledger) -> None:
+    one = Budget().worst_case(PLAN.request(0)).tokens
+    budget = Budget(max_tokens=one * 4)
+    dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger, budget=budget, concurrency=16)
+    got = take(dispatcher, None)
+    assert (dispatcher.end, budget.bound) == ("budget", "--max-tokens")
+    said = [answered.answer for answered in got]
+    tokens = sum(one.prompt_tokens + one.completion_tokens for one in said)
+    assert len(got) > 4
+    assert one * 3 < tokens <= one * 4
+    assert ledger.totals().spent.tokens == budget.spent.tokens == tokens
 
 
 def test_attempts_that_may_have_been_paid_count_against_the_budget(ledger: Ledger) -> None:
@@ -208,10 +221,12 @@ def test_attempts_that_may_have_been_paid_count_against_the_budget(ledger: Ledge
         PLAN.request, Shuffled(each_hangs_once), ledger, budget=budget, retrier=impatient()
     )
     take(dispatcher, 1, ahead=lambda: 1)
-    worst = budget.worst_case(PLAN.request(0))
-    answered = ledger.totals().usd - worst
-    assert budget.spent == pytest.approx(worst + answered)
-    assert answered > 0
+    worst, total = budget.worst_case(PLAN.request(0)), ledger.totals()
+    assert total.lost_tokens == worst.tokens
+    answered = total.spent - worst
+    assert budget.spent.usd == pytest.approx(worst.usd + answered.usd)
+    assert budget.spent.tokens == worst.tokens + answered.tokens
+    assert answered.usd > 0 and answered.tokens > 0
 
 
 def results(dispatcher: Dispatcher, count: int | None, first: int = 0) -> list[Result]:

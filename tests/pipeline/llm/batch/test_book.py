@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger import Ledger, open_ledger
+from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.batch.book import Book, Entry
 from pipeline.llm.batch.rounds import Member
 from pipeline.llm.prices import Price
@@ -27,7 +28,7 @@ def planned(book: Book, plan: str = "p", name: str = "r") -> Entry:
         model="m",
         chat=True,
         members=MEMBERS,
-        worst_usd=0.5,
+        worst=Amount(0.5, 900),
         price=Price(1.0, 2.0),
     )
 
@@ -40,7 +41,7 @@ def test_a_batch_goes_through_its_states(ledger: Ledger) -> None:
     assert (entry.state, entry.batch_id, entry.files) == ("submitted", "batch_1", ("file-1",))
     assert book.open() == [entry]
     entry = book.collected(entry, ["file-1", "file-2"])
-    assert (entry.state, entry.worst_usd, entry.files) == ("collected", 0.0, ("file-1", "file-2"))
+    assert (entry.state, entry.worst, entry.files) == ("collected", NOTHING, ("file-1", "file-2"))
     book.done(entry)
     assert book.open() == []
     assert book.members(entry) == []
@@ -56,7 +57,7 @@ def test_what_is_written_is_there_in_the_next_process(tmp_path: Path) -> None:
         book = Book(ledger)
         assert book.open() == [first, second]
         assert book.members(first) == MEMBERS
-        assert first.price == Price(1.0, 2.0)
+        assert (first.price, first.worst) == (Price(1.0, 2.0), Amount(0.5, 900))
 
 
 def test_a_batch_that_was_found_is_not_ours(ledger: Ledger) -> None:
@@ -70,7 +71,7 @@ def test_a_batch_that_was_found_is_not_ours(ledger: Ledger) -> None:
         batch_id="batch_9",
     )
     assert (entry.state, entry.ours, entry.batch_id) == ("submitted", False, "batch_9")
-    assert (entry.chat, entry.price, entry.worst_usd) == (False, None, 0.0)
+    assert (entry.chat, entry.price, entry.worst) == (False, None, NOTHING)
 
 
 def test_the_ledger_is_as_good_as_before(ledger: Ledger) -> None:

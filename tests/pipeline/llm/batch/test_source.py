@@ -20,6 +20,8 @@ from cache_store.manifest import newest_manifest
 from cache_store.shards import read_table
 from pipeline.generate import Limits, Report, generate
 from pipeline.ledger import open_ledger
+from pipeline.llm.amount import NOTHING
+from pipeline.llm.batch.beside import held_by_batches
 from pipeline.llm.batch.book import Book
 from pipeline.llm.batch.model import BatchModel, BatchOptions
 from pipeline.llm.batch.remote import BatchServer
@@ -413,10 +415,27 @@ def test_a_batch_at_the_server_counts_against_the_budget_of_the_next_run(tmp_pat
     with serving(polls=4) as server:
         run(server, tmp_path, 500, limits=limits, wait=False)
         with open_ledger(tmp_path) as ledger:
-            held = Book(ledger).open()[0].worst_usd
+            held = Book(ledger).open()[0].worst.usd
         assert 0.4 < held <= 0.5
         run(server, tmp_path, 500, limits=limits, wait=False)
         assert len(server.batches.created) == 1, "no money for a second one before it is back"
+
+
+def test_a_limit_of_tokens_is_kept_in_batches_and_between_runs(tmp_path: Path) -> None:
+    limits = Limits(max_tokens=15_000)
+    with serving(polls=4) as server:
+        run(server, tmp_path, 500, limits=limits, wait=False)
+        with open_ledger(tmp_path) as ledger:
+            held = Book(ledger).open()[0].worst
+            assert held_by_batches(ledger) == held
+        assert (held.usd, 12_000 < held.tokens <= 15_000) == (0.0, True)
+        run(server, tmp_path, 500, limits=limits, wait=False)
+        assert len(server.batches.created) == 1, "no tokens for a second one before it is back"
+        report = run(server, tmp_path, 500, limits=limits)
+        assert (report.outcome, report.bound) == ("budget spent", "--max-tokens")
+        with open_ledger(tmp_path) as ledger:
+            assert 0 < ledger.totals().spent.tokens <= 15_000
+            assert held_by_batches(ledger) == NOTHING
 
 
 def test_what_the_ledger_has_needs_no_server(tmp_path: Path) -> None:
