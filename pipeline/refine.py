@@ -57,6 +57,7 @@ class Deduper:
         self.threshold = threshold
         self._keys: set[str] = set()
         self._shingles: list[frozenset[int]] = []
+        self._sketch = _empty_sketch().copy()  # the index copies what it needs: one does for all
         self._lsh = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
 
     def __len__(self) -> int:
@@ -70,7 +71,7 @@ class Deduper:
         if key in self._keys:
             return "duplicate"
         shingles = _shingles(words)
-        sketch = _sketch(shingles)
+        sketch = self._sketched(shingles)
         if sketch is not None and self._has_near(sketch, shingles):
             return "near_duplicate"
         self._remember(key, shingles, sketch)
@@ -82,7 +83,14 @@ class Deduper:
         key = " ".join(words)
         if key not in self._keys:
             shingles = _shingles(words)
-            self._remember(key, shingles, _sketch(shingles))
+            self._remember(key, shingles, self._sketched(shingles))
+
+    def _sketched(self, shingles: frozenset[int]) -> MinHash | None:
+        if not shingles:
+            return None
+        self._sketch.clear()
+        self._sketch.update_batch(shingles)
+        return self._sketch
 
     def _has_near(self, sketch: MinHash, shingles: frozenset[int]) -> bool:
         return any(
@@ -114,14 +122,6 @@ def _shingles(words: list[str]) -> frozenset[int]:
         return frozenset()
     pairs = (f"{one} {other}" for one, other in itertools.pairwise(content))
     return frozenset(zlib.crc32(part.encode()) for part in (*content, *pairs))
-
-
-def _sketch(shingles: frozenset[int]) -> MinHash | None:
-    if not shingles:
-        return None
-    sketch = _empty_sketch().copy()
-    sketch.update_batch(shingles)
-    return sketch
 
 
 @cache

@@ -21,7 +21,7 @@ import numpy as np
 
 from prompts.errors import PromptError
 from prompts.lexicon import Concept, builtin_concepts, known_concepts
-from prompts.words import stems
+from prompts.words import distinct_stems
 
 __all__ = ["Concept", "ConceptBank", "clean_name"]
 
@@ -194,12 +194,12 @@ class ConceptBank:
             return ()  # before `rng` is touched, so that the bank's size does not reach the caller
         candidates = self._neighbours(main)
         chosen: list[Concept] = []
-        taken = set(stems(main.name))
+        taken = set(distinct_stems(main.name))
         for row in rng.permutation(len(candidates))[: 16 * (count + 1)]:
             if len(chosen) == count:
                 break
             other = self.concepts[candidates[row]]
-            own = set(stems(other.name))
+            own = distinct_stems(other.name)
             if not own & taken:
                 chosen.append(other)
                 taken |= own

@@ -18,7 +18,7 @@ from prompts.axes import REGISTERS
 from prompts.details import DETAILED, of_caption
 from prompts.errors import PromptError
 from prompts.lexicon import data_lines
-from prompts.words import stem, stems, word_set, words
+from prompts.words import distinct_stems, stem, word_set, words
 
 # Verbs by their form, but not in these captions ("low notes", "a propeller plane").
 _NO_HINTS = word_set("low plane loud close light")
@@ -41,7 +41,7 @@ class Example:
     @cached_property
     def stems(self) -> frozenset[str]:
         """The stems of its sounds and of its caption."""
-        return frozenset(one for text in (*self.concepts, self.caption) for one in stems(text))
+        return frozenset[str]().union(*map(distinct_stems, (*self.concepts, self.caption)))
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def draw_examples(
         avoid: Names of sounds that no example may share a word with.
     """
     rows = _rows(register, sources)
-    taken = {word for name in avoid for word in stems(name)}
+    taken = set[str]().union(*map(distinct_stems, avoid))
     chosen: list[Example] = []
     for place in rng.permutation(len(rows)):
         if len(chosen) == count:
@@ -111,5 +111,5 @@ def draw_examples(
         if taken & example.stems:
             continue
         chosen.append(example)
-        taken |= {word for name in example.concepts for word in stems(name)}
+        taken.update(*map(distinct_stems, example.concepts))
     return tuple(chosen)

@@ -25,6 +25,7 @@ _GENERIC = frozenset(
 _COMPOUND = 4  # letters that a stem needs to be looked for inside a longer word
 
 
+@lru_cache(maxsize=256)  # a caption is looked at by several rules
 def text_stems(text: str) -> frozenset[str]:
     """The stems of a text as `names` looks them up, agents ("grinder") with their verbs."""
     found = {stem(word) for word in words(text)}

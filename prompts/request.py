@@ -14,6 +14,9 @@ from typing import Any
 
 _ID_SCHEME = "lqtse.request.1"
 _ID_HEX = 32  # 128 bits: a collision among 10^12 requests has a chance below 10^-14
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _SEED_BITS = 31  # what every known server takes as a seed
 
 
@@ -79,10 +82,7 @@ class Request:
 
 def digest(value: object) -> str:
     """sha256 (hex) of a value's canonical JSON: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def request_id(shape: dict[str, object]) -> str:

@@ -31,7 +31,7 @@ from prompts.audible import is_audible
 from prompts.axes import LABEL, QUERY, TAGS
 from prompts.naming import names, text_stems
 from prompts.request import Request
-from prompts.words import word_set, words
+from prompts.words import distinct_words, word_set, words
 
 MAX_WORDS = 40  # the longest of 2,475 human captions of AudioCaps has 28
 MAX_LABEL_WORDS = 8
@@ -183,7 +183,9 @@ def named_concepts(text: str, request: Request) -> tuple[str, ...]:
 
 
 def _markup(text: _Text) -> bool:
-    return _MARKUP.search(text.raw) is not None or any(
+    if _MARKUP.search(text.raw) is not None:
+        return True
+    return not text.raw.isascii() and any(  # all of ASCII's symbols but "+" are in `_MARKUP`
         unicodedata.category(char) in ("So", "Sk", "Sm") and char not in "+°" for char in text.raw
     )
 
@@ -193,7 +195,7 @@ def _refusal(text: _Text) -> bool:
 
 
 def _wrong_language(text: _Text) -> bool:
-    own = {word for name in text.request.concepts for word in words(name)}
+    own = frozenset[str]().union(*map(distinct_words, text.request.concepts))
     foreign = 0
     for word in text.words:
         if word in own or word in _LOANWORDS or word.isascii():
@@ -229,7 +231,7 @@ def _too_long(text: _Text) -> bool:
 def _copied_example(text: _Text) -> bool:
     own = set(text.words)
     for example in text.request.examples:
-        other = set(words(example))
+        other = distinct_words(example)
         if own == other:
             return True
         long_enough = min(len(own), len(other)) >= _COPY_WORDS
@@ -260,6 +262,8 @@ def _says_twice(said: list[str]) -> bool:
 
     "a drill drills" is two words, and "tick, tick, tick" is three clauses.
     """
+    if len(set(said)) == len(said):
+        return False
     for place, word in enumerate(said):
         nearby = said[place + 1 : place + 2 + _REPEAT_GAP]
         if word in nearby and word not in _SAID_AGAIN:

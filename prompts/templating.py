@@ -92,7 +92,7 @@ class Template:
 
     def render(self, brief: Brief) -> tuple[tuple[dict[str, str], ...], str]:
         """Put a brief into words: chat messages and "", or no messages and a prompt."""
-        texts = [(role, _compiled(name).render(brief=brief)) for role, name in self.parts]
+        texts = [(role, _rendered(name, brief)) for role, name in self.parts]
         if not self.is_chat:
             return (), texts[0][1]
         return tuple({"role": role, "content": text.strip()} for role, text in texts), ""
@@ -173,6 +173,17 @@ def find_template(name: str) -> Template:
 
 def _source(name: str) -> str:
     return files("prompts").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _rendered(name: str, brief: Brief) -> str:
+    fixed = _fixed(name)
+    return _compiled(name).render(brief=brief) if fixed is None else fixed
+
+
+@cache
+def _fixed(name: str) -> str | None:
+    """The text of a part that says the same of every brief, None for one with placeholders."""
+    return None if "{" in _source(name) else _compiled(name).render()
 
 
 @cache

@@ -19,6 +19,7 @@ _CAPTIONS_KEY = re.compile(r'"captions?"\s*:\s*\[?')
 _ITEM = re.compile(r"\s*(?:[-*•–—]|\(?\d{1,3}[.):])\s+(?P<text>.*\S)")
 _PREAMBLE = re.compile(r"\s*(?:sure|certainly|of course|okay|ok|here (?:are|is))\b.*[:!.]\s*", re.I)
 _ATTEMPTS = 32  # how many opening brackets are tried as the beginning of JSON
+_NOT_PLAIN = re.compile(r"[^ -~]")
 _QUOTES = {"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " "}
 _TEXT_KEYS = ("caption", "text", "sentence", "description", "label")
 
@@ -35,9 +36,7 @@ def clean(text: str) -> str:
     """One line of plain text: NFC, straight quotes, single spaces, no control characters, without
     the bullet, number or quotes that wrap it."""
     text = unicodedata.normalize("NFC", text)
-    text = "".join(
-        " " if unicodedata.category(char)[0] in "CZ" else _QUOTES.get(char, char) for char in text
-    )
+    text = _NOT_PLAIN.sub(_plain, text)
     text = " ".join(text.split())
     if item := _ITEM.fullmatch(text):
         text = item["text"]
@@ -45,6 +44,11 @@ def clean(text: str) -> str:
     while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         text = text[1:-1].strip()
     return text.strip()
+
+
+def _plain(match: re.Match[str]) -> str:
+    char = match[0]
+    return " " if unicodedata.category(char)[0] in "CZ" else _QUOTES.get(char, char)
 
 
 def unwrap_json(text: str, *, cut: bool) -> list[Piece]:

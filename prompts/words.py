@@ -60,7 +60,15 @@ def word_set(text: str) -> frozenset[str]:
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case, without punctuation: letters, or runs of digits."""
+    if text.isascii():  # nearly every text, and its lower case has the same words
+        return _WORD.findall(text.lower())
     return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+
+
+@lru_cache(maxsize=1 << 14)
+def distinct_words(text: str) -> frozenset[str]:
+    """The set of the words of a text that comes back often: a concept's name, an example."""
+    return frozenset(words(text))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -94,6 +102,12 @@ def stem(word: str) -> str:
 def stems(text: str) -> list[str]:
     """The stems of all words of a text, in order."""
     return [stem(word) for word in words(text)]
+
+
+@lru_cache(maxsize=1 << 14)
+def distinct_stems(text: str) -> frozenset[str]:
+    """The set of the stems of a text that comes back often: a concept's name, an example."""
+    return frozenset(stems(text))
 
 
 def agent_root(stemmed: str) -> str:
