@@ -64,8 +64,12 @@ class Axis:
 
     def draw(self, rng: np.random.Generator) -> str:
         """One value; takes exactly one number from `rng`, so axes do not disturb one another."""
-        place = bisect_right(self._edges, rng.random() * self._edges[-1])
-        return self.values[min(place, len(self.values) - 1)]
+        return self.at(rng.random())
+
+    def at(self, number: float) -> str:
+        """The value that a number in [0, 1) draws."""
+        last = len(self.values) - 1
+        return self.values[bisect_right(self._edges, number * self._edges[-1], hi=last)]
 
     @cached_property
     def _edges(self) -> tuple[float, ...]:
@@ -166,7 +170,9 @@ class Axes:
             Names and values of the axes that are said, in a fixed order. `register`, `sources`,
             `relation` and `length` are always there.
         """
-        draws = {axis.name: axis.draw(rng) for axis in self._drawn()}
+        drawn = self._drawn()
+        numbers = rng.random(len(drawn)).tolist()  # those that as many calls of `Axis.draw` take
+        draws = {axis.name: axis.at(number) for axis, number in zip(drawn, numbers, strict=True)}
         draws["place"] = self._place(rng, main)
         draws |= fixed or {}
         register = draws["register"]

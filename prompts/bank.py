@@ -14,8 +14,9 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 import numpy as np
 
@@ -27,6 +28,7 @@ __all__ = ["Concept", "ConceptBank", "clean_name"]
 
 _ROUND = 1  # purpose number of the shuffles in the seed sequence
 _MAX_NAME = 80  # characters; a longer "concept" is a caption or a broken file
+_plain = attrgetter(*(part.name for part in fields(Concept)))  # `astuple` copies every text
 _CSV_COLUMNS = ("concept", "display_name", "label", "name", "category", "caption")
 
 
@@ -142,7 +144,7 @@ class ConceptBank:
     @cached_property
     def hash(self) -> str:
         """Hash (32 hex) of all that shapes requests and their judgement: concepts in order."""
-        rows: list[object] = [astuple(concept) for concept in self.concepts]
+        rows: list[object] = [_plain(concept) for concept in self.concepts]
         if self.repeats:
             rows = [rows, self.repeats]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:32]
@@ -200,7 +202,7 @@ class ConceptBank:
                 break
             other = self.concepts[candidates[row]]
             own = distinct_stems(other.name)
-            if not own & taken:
+            if own.isdisjoint(taken):
                 chosen.append(other)
                 taken |= own
         return tuple(chosen)

@@ -108,7 +108,7 @@ def draw_examples(
         if len(chosen) == count:
             break
         example = pool()[rows[place]]
-        if taken & example.stems:
+        if not taken.isdisjoint(example.stems):
             continue
         chosen.append(example)
         taken.update(*map(distinct_stems, example.concepts))

@@ -198,7 +198,7 @@ def _wrong_language(text: _Text) -> bool:
     own = frozenset[str]().union(*map(distinct_words, text.request.concepts))
     foreign = 0
     for word in text.words:
-        if word in own or word in _LOANWORDS or word.isascii():
+        if word.isascii() or word in own or word in _LOANWORDS:
             continue
         if any(not unicodedata.name(char, "").startswith("LATIN") for char in word if char != "'"):
             return True
@@ -219,7 +219,7 @@ def _speech_transcript(text: _Text) -> bool:
 
 
 def _too_short(text: _Text) -> bool:
-    letters = sum(char.isalpha() for char in text.raw)
+    letters = sum(map(str.isalpha, text.raw))
     return len(text.words) < _MIN_WORDS.get(text.register, 2) or letters < 2
 
 

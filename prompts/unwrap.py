@@ -18,6 +18,7 @@ _STRING = re.compile(r'"((?:[^"\\]|\\.)*)("?)', re.DOTALL)
 _CAPTIONS_KEY = re.compile(r'"captions?"\s*:\s*\[?')
 _ITEM = re.compile(r"\s*(?:[-*•–—]|\(?\d{1,3}[.):])\s+(?P<text>.*\S)")
 _PREAMBLE = re.compile(r"\s*(?:sure|certainly|of course|okay|ok|here (?:are|is))\b.*[:!.]\s*", re.I)
+_DECODER = json.JSONDecoder()
 _ATTEMPTS = 32  # how many opening brackets are tried as the beginning of JSON
 _NOT_PLAIN = re.compile(r"[^ -~]")
 _QUOTES = {"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " "}
@@ -132,7 +133,6 @@ def _introduces(line: str) -> bool:
 
 def _json_values(text: str) -> Iterator[object]:
     """Candidate JSON values: the whole text, each fence, each bracket that begins a value."""
-    decoder = json.JSONDecoder()
     for candidate in (text.strip(), *(match[1].strip() for match in _FENCE.finditer(text))):
         try:
             yield json.loads(candidate)
@@ -145,7 +145,7 @@ def _json_values(text: str) -> Iterator[object]:
             return
         begin, attempts = min(places), attempts + 1
         try:
-            value, end = decoder.raw_decode(text, begin)
+            value, end = _DECODER.raw_decode(text, begin)
         except (ValueError, RecursionError):
             begin += 1
             continue

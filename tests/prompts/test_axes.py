@@ -37,6 +37,26 @@ def test_an_axis_that_cannot_be_drawn_is_refused(
         Axis("x", values, weights)
 
 
+def test_a_combination_is_what_drawing_axis_by_axis_gives() -> None:
+    for seed in range(200):
+        found = Axes().sample(np.random.default_rng(seed))
+        axes, rng = Axes(), np.random.default_rng(seed)
+        register, sources, _, distance, loudness, manner = (
+            axis.draw(rng)
+            for axis in (
+                *(axes.register, axes.sources, axes.relation),
+                *(axes.distance, axes.loudness, axes.manner),
+            )
+        )
+        assert found["register"] == register
+        if register != "label":
+            assert found.get("distance", UNSAID) == distance
+            assert found.get("loudness", UNSAID) == loudness
+            assert found.get("manner", UNSAID) == manner
+        if register not in ("label", "query"):
+            assert found["sources"] == sources
+
+
 def test_a_draw_takes_one_number() -> None:
     one, other = np.random.default_rng(1), np.random.default_rng(1)
     Axes().register.draw(one)

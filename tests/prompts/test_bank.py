@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import astuple
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -187,3 +189,9 @@ def test_the_hash_follows_the_content() -> None:
     assert one.hash == ConceptBank.from_names(["Dog", "cat "]).hash
     assert one.hash != ConceptBank.from_names(["cat", "dog"]).hash
     assert len(one.hash) == 32
+
+
+def test_the_hash_is_of_all_fields_in_their_order() -> None:
+    bank = ConceptBank.builtin()
+    rows = json.dumps([astuple(concept) for concept in bank], ensure_ascii=False)
+    assert bank.hash == sha256(rows.encode()).hexdigest()[:32]

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompts.lexicon import builtin_concepts
-from prompts.words import agent_root, article, gerund, stem, stems, third_person, words
+from prompts.words import (
+    agent_root,
+    article,
+    distinct_stems,
+    distinct_words,
+    gerund,
+    stem,
+    stems,
+    third_person,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +110,11 @@ def test_every_verb_of_the_list_keeps_its_stem_when_inflected() -> None:
 )
 def test_the_article_follows_the_sound(noun: str, expected: str) -> None:
     assert article(noun) == expected
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_cut_as_those_of_any_text(text: str) -> None:
+    # A word of another script at the end takes the way of texts that are not ASCII.
+    assert [*words(text), "é"] == words(f"{text} é")
+    assert distinct_words(text) == set(words(text))
+    assert distinct_stems(text) == set(stems(text))
