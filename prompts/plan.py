@@ -4,7 +4,7 @@ Request i follows from the settings and i alone. Nothing in it knows how many re
 be, so a plan can grow, and be worked on in any order by any number of workers, without changing
 what was already paid for. With a chat template, what is asked about a concept at its k-th visit
 does not depend on the rest of the bank either, but for the companions of captions with several
-sounds: adding concepts keeps most of the answers. Cost: some 0.6 ms a request, no memory.
+sounds: adding concepts keeps most of the answers. Cost: 0.2 to 0.4 ms a request, no memory.
 """
 
 from __future__ import annotations

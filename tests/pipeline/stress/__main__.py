@@ -13,7 +13,7 @@ from tests.pipeline.stress.ordeal import Form, endure
 from tests.pipeline.stress.script import Misery
 
 FULL = Form(
-    captions=11_000,
+    captions=12_000,
     requests=5_000,
     kills=5,
     concurrency=128,
