@@ -53,7 +53,8 @@ def again(cache: Path, script: Script = ("good",), **options: Any) -> tuple[Retr
 
 def some_fail(call: Call) -> str:
     index = call.request.index
-    if index % 4 == 1:
+    # Not where the plan may have been sent ahead of what was published: that depends on timing.
+    if index % 4 == 1 and index < 16:
         return "server_error" if index % 8 == 1 else "hang"
     return {3: "refusal", 6: "garbage", 8: "cut"}.get(index, "good")
 
