@@ -19,6 +19,8 @@ from tests.pipeline.test_generate import captions
 from tests.pipeline.test_ledger import answer, keep, write_format_1
 from tests.pipeline.test_retry import PLAN, again, impatient, some_fail, start
 
+CONCURRENCY = Limits().concurrency
+
 
 def only(cache: Path) -> PlanStatus:
     (plan,) = status(cache).plans
@@ -31,15 +33,21 @@ def test_it_says_what_was_paid_what_failed_and_where_the_plan_stands(tmp_path: P
     traffic, plan = report.progress.traffic, only(tmp_path)
     assert (plan.plan, plan.model, plan.seed) == (plan_key(PLAN), "scripted", 0)
     assert (plan.captions, plan.wanted) == (40, 40)
-    assert plan.paid == traffic.asked
+    # What arrives as a run ends is kept in the ledger, and may miss the run's own counts.
+    late = plan.paid - traffic.asked
+    assert 0 <= late <= CONCURRENCY
     assert plan.failed == {"no_answer: server_error": 2, "no_answer: timeout": 2}
     assert plan.unusable == {"refusal": 1, "garbage": 1, "cut": 1}
-    assert plan.attempts_failed == traffic.retries
-    assert (plan.prompt_tokens, plan.completion_tokens) == (
-        traffic.prompt_tokens,
-        traffic.completion_tokens,
-    )
-    assert plan.usd == pytest.approx(traffic.usd, abs=1e-6)
+    assert 0 <= plan.attempts_failed - traffic.retries <= CONCURRENCY
+    assert plan.prompt_tokens - traffic.prompt_tokens >= late
+    assert plan.completion_tokens - traffic.completion_tokens >= late
+    if not late and plan.attempts_failed == traffic.retries:
+        assert (plan.prompt_tokens, plan.completion_tokens) == (
+            traffic.prompt_tokens,
+            traffic.completion_tokens,
+        )
+        assert plan.usd == pytest.approx(traffic.usd, abs=1e-6)
+    assert plan.usd >= price.cost(plan.prompt_tokens, plan.completion_tokens) - 1e-9
     assert plan.next_request >= 10
     assert (plan.in_flight, plan.lost, plan.replayed) == (0, 0, 0)
 
