@@ -95,18 +95,28 @@ def mean_of(results: Results, metric: str) -> Interval:
     return bootstrap_mean(results.column(metric), results.targets())
 
 
+def check_same(results: Sequence[Results]) -> None:
+    """Make sure that all results are of the same mixtures, in the same order.
+
+    Raises:
+        MismatchError: If two are not; both are named.
+    """
+    for one in results[1:]:
+        if one.mixtures() != results[0].mixtures():
+            raise MismatchError(
+                "the two evaluations are of different mixtures",
+                where=f"{results[0].path} and {one.path}",
+                hint="Evaluate both with the same --audio, --where, --mixtures, --snr and --seed",
+            )
+
+
 def difference(ours: Results, theirs: Results, metric: str) -> Interval:
     """The mean of `ours - theirs`, mixture by mixture.
 
     Raises:
         MismatchError: If the two are of different mixtures.
     """
-    if ours.mixtures() != theirs.mixtures():
-        raise MismatchError(
-            "the two evaluations are of different mixtures",
-            where=f"{ours.path} and {theirs.path}",
-            hint="Evaluate both with the same --audio, --where, --mixtures, --snr and --seed",
-        )
+    check_same([ours, theirs])
     pairs = zip(ours.column(metric), theirs.column(metric), strict=True)
     return bootstrap_mean([mine - yours for mine, yours in pairs], ours.targets())
 

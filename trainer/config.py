@@ -8,14 +8,14 @@ import.
 from __future__ import annotations
 
 import dataclasses
-import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cache_store.errors import ConfigError, DataError, UsageError, storage_errors
+from cache_store.errors import ConfigError, UsageError
+from trainer.fields import widened, wrong_types
+from trainer.toml import read_toml, toml_value
 
 SCHEDULES = ("cosine", "constant")
 LOSSES = ("snr", "si_sdr", "l1")
@@ -119,7 +119,7 @@ class TrainConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        faults = [*_wrong_types(self)]
+        faults = wrong_types(self)
         if not faults:
             faults = [*_wrong_values(self)]
         if faults:
@@ -140,11 +140,11 @@ class TrainConfig:
             DataError: If the file is not TOML.
         """
         given = {name: value for name, value in (flags or {}).items() if value is not None}
-        values = {**(_read_toml(Path(path)) if path is not None else {}), **given}
+        values = {**(read_toml(path) if path is not None else {}), **given}
         known = {field.name: field for field in fields(cls)}
         unknown = [name for name in values if name not in known]
         good = {
-            name: _widened(value, known[name].type)
+            name: widened(value, known[name].type)
             for name, value in values.items()
             if name in known
         }
@@ -177,29 +177,7 @@ class TrainConfig:
 
     def to_toml(self) -> str:
         """Every value as TOML; `load` reads it back to an equal object."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_dict().items())
-
-
-def _wrong_types(config: TrainConfig) -> list[str]:
-    faults = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        kind = str(field.type)
-        # bool is an int to Python, and never a number to a user
-        right = {
-            "str": isinstance(value, str),
-            "bool": isinstance(value, bool),
-            "int": isinstance(value, int) and not isinstance(value, bool),
-            "float": isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value),
-        }[kind]
-        if not right:
-            words = {"str": "text", "bool": "true or false", "int": "a whole number"}
-            faults.append(
-                f"`{field.name}` must be {words.get(kind, 'a finite number')}, got {value!r}"
-            )
-    return faults
+        return "".join(f"{name} = {toml_value(value)}\n" for name, value in self.to_dict().items())
 
 
 def _wrong_values(config: TrainConfig) -> list[str]:
@@ -242,47 +220,8 @@ def _wrong_values(config: TrainConfig) -> list[str]:
     return faults
 
 
-def _widened(value: Any, kind: Any) -> Any:
-    """A whole number where a decimal is wanted (`lr = 1`), so that equal settings are equal."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if kind == "float" and is_whole else value
-
-
 def _similar(name: str, known: Mapping[str, Any]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)
     return f" (did you mean `{close[0]}`?)" if close else ""
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    if not path.is_file():
-        raise UsageError("no such configuration file", where=path)
-    try:
-        with storage_errors(path):
-            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8", where=path) from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"is not TOML ({error})", where=path) from error
-
-
-def _toml(value: str | bool | int | float) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + "".join(_escaped(character) for character in value) + '"'
-    return repr(value)
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    if ord(character) < 0x20 or ord(character) == 0x7F:
-        return f"\\u{ord(character):04X}"
-    return character

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from cache_store.clips import ClipReject, ClipTable, read_clips, usable
-from cache_store.errors import UsageError, storage_errors
+from cache_store.errors import storage_errors
 from cache_store.files import replace_file
 from trainer.clip_audio import ClipAudio
 from trainer.embeddings import clip_embeddings
+from trainer.eval_settings import EvalSettings
 from trainer.held_out import plan_mixtures
 from trainer.intervals import Interval, bootstrap_mean
 from trainer.metrics import all_metrics
@@ -38,45 +39,7 @@ if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
 
 METRICS = ("sdri", "si_sdri", "sdr", "si_sdr")
-QUERY_KINDS = ("caption", "label", "audio")
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class EvalSettings:
-    """What to measure on.
-
-    Attributes:
-        audio: A folder or manifest.
-        where: Which of its clips, an expression; "" for all.
-        queries: `caption`, `label` or `audio` (the target's own audio embedding).
-        snr: Of the target against the interferer, in dB.
-        mixtures: How many.
-        seconds: Length of a mixture; None for that of the training.
-        seed: Of the mixtures and of the intervals' resampling.
-        label_from_folder: Whether a clip's parent folder is its label.
-        space: A model or table for the queries; "" for the run's own.
-        space_name: Where stored embeddings came from, if their file does not say.
-        checkpoint: `best` or `last`.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        sounds: A folder for mixtures, targets and estimates to listen to; None for none.
-        sounds_count: Of how many mixtures.
-    """
-
-    audio: str
-    where: str = ""
-    queries: str = "caption"
-    snr: float = 0.0
-    mixtures: int = 200
-    seconds: float | None = None
-    seed: int = 0
-    label_from_folder: bool = False
-    space: str = ""
-    space_name: str = ""
-    checkpoint: str = "best"
-    device: str = "auto"
-    sounds: Path | None = None
-    sounds_count: int = 10
 
 
 @dataclass(frozen=True)
@@ -109,10 +72,6 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     """
     from cache_store.spaces.base import pick_device
 
-    if settings.queries not in QUERY_KINDS:
-        raise UsageError(
-            "no such queries", where=settings.queries, expected=" | ".join(QUERY_KINDS)
-        )
     model, record = load_model(RunFolder(Path(run)), settings.checkpoint)
     table = read_clips(
         settings.audio,

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RESAMPLES = 2_000
 COVERAGE = 0.95
@@ -51,6 +55,39 @@ def bootstrap_mean(
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, len(sums), size=(resamples, len(sums)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(np.mean(values)), float(low), float(high))
+
+
+def bootstrap_crossed(
+    values: NDArray[np.float64],
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The mean of a table and its 95 % interval, where both rows and groups of columns vary.
+
+    Rows (seeds of a training) and groups of columns (target recordings) are drawn anew, each by
+    itself: the pigeonhole bootstrap (Owen, Annals of Applied Statistics 2007). With one row it is
+    `bootstrap_mean`.
+
+    Args:
+        values: A row a seed, a column a mixture; at least one of each. Shape: `[S, M]`
+        groups: Which columns belong together. Shape: `[M]`
+        seed: Of the resampling.
+        resamples: How many.
+    """
+    order = {key: index for index, key in enumerate(dict.fromkeys(groups))}
+    members = np.array([order[key] for key in groups])
+    sums = np.array([np.bincount(members, weights=row) for row in values])
+    counts = np.bincount(members)
+    generator = np.random.default_rng(seed)
+    columns = generator.integers(0, len(counts), size=(resamples, len(counts)))
+    rows = generator.integers(0, len(sums), size=(resamples, len(sums)))
+    chosen = sums[rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
+    means = chosen.sum(axis=(1, 2)) / (len(sums) * counts[columns].sum(axis=1))
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(np.mean(values)), float(low), float(high))

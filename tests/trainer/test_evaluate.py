@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cache_store.errors import DataError, SpaceMismatchError, StorageError, UsageError
+from cache_store.errors import DataError, SpaceMismatchError, StorageError
 from tests.trainer.world import World
-from trainer.evaluate import METRICS, EvalSettings, evaluate, write_results
+from trainer.eval_settings import EvalSettings
+from trainer.evaluate import METRICS, evaluate, write_results
 from trainer.held_out import HeldOutMixture
 from trainer.metrics import all_metrics
 from trainer.validate import HeldOut, separate_all, validate
@@ -83,8 +84,6 @@ def test_a_label_that_is_no_stored_text_is_told(run: Path, world: World) -> None
 
 
 def test_bad_settings_are_told(run: Path, world: World, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such queries"):
-        evaluate(run, settings(world, queries="words"))
     with pytest.raises(DataError, match="no run here"):
         evaluate(tmp_path, settings(world))
     with pytest.raises(StorageError):

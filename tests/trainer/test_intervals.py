@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from trainer.intervals import bootstrap_mean
+from trainer.intervals import bootstrap_crossed, bootstrap_mean
 
 
 def test_it_agrees_with_scipys_percentile_bootstrap() -> None:
@@ -45,3 +45,22 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 def test_one_value_is_its_own_interval() -> None:
     assert str(bootstrap_mean([1.5])) == "1.50 [1.50, 1.50]"
+
+
+def test_one_seed_crossed_is_the_plain_bootstrap() -> None:
+    values = np.random.default_rng(0).normal(size=30)
+    groups = np.repeat(np.arange(15), 2).tolist()
+    assert bootstrap_crossed(values[np.newaxis], groups) == bootstrap_mean(values.tolist(), groups)
+
+
+def test_crossed_intervals_hold_both_recordings_and_seeds() -> None:
+    rng = np.random.default_rng(3)
+    hits, trials = 0, 200
+    for trial in range(trials):
+        # An effect of each seed, of each recording, and of each pair: the truth is 0.
+        seeds, clips = rng.normal(0, 0.5, (8, 1)), rng.normal(0, 1.0, (1, 40))
+        values = seeds + clips + rng.normal(0, 1.0, (8, 40))
+        found = bootstrap_crossed(values, list(range(40)), seed=trial, resamples=300)
+        hits += found.low <= 0 <= found.high
+    # Owen shows that it is on the wide side; with 8 seeds a little of that is lost again.
+    assert 0.88 < hits / trials <= 1.0

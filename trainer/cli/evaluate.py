@@ -11,7 +11,8 @@ import typer
 from cache_store import console
 
 if TYPE_CHECKING:
-    from trainer.evaluate import EvalSettings, Evaluation
+    from trainer.eval_settings import EvalSettings
+    from trainer.evaluate import Evaluation
 
 HELP = """Measure a run on mixtures of held-out clips; the same mixtures for every run.
 
@@ -70,8 +71,9 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    from trainer.evaluate import EvalSettings, write_results
+    from trainer.eval_settings import EvalSettings
     from trainer.evaluate import evaluate as measure
+    from trainer.evaluate import write_results
     from trainer.places import check_file
 
     if out is not None:

@@ -1,0 +1,233 @@
+"""What an ablation compares, read from one TOML file and checked whole before any training.
+
+    baseline = "audio"          # the arm that the others are compared with; the first by default
+    upper = "caption"           # the arm that is the bound, if there is one
+    seeds = [0, 1, 2]
+
+    [train]                     # what all runs share, as `lqtse train --config` takes it
+    [evaluate]                  # what `lqtse evaluate` takes; `audio` is that of the training
+    [[arm]]                     # a name, and the settings in which it differs
+    name = "audio"
+    strategy = "audio"
+
+An arm is trained once a seed. Everything that does not differ is the same, the held-out mixtures
+among it: these are drawn from the clips and the evaluation's own seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cache_store.errors import ConfigError
+from trainer.config import TrainConfig
+from trainer.eval_settings import EvalSettings
+from trainer.toml import read_toml
+
+_TOP = ("baseline", "upper", "seeds", "train", "evaluate", "arm")
+_OURS = ("seed", "out")  # settings of a training that the ablation chooses
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: In tables and plots.
+        settings: Where it differs from what all share.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def slug(self) -> str:
+        """The name as a part of file names."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and its evaluation.
+
+    Attributes:
+        arm: Whose.
+        config: Of the training; its seed and its folder are the job's.
+        evaluate: Of the evaluation.
+        results: The CSV file of the evaluation; its name changes with what was trained and
+            measured, so that results of other settings are never taken for these.
+    """
+
+    arm: Arm
+    config: TrainConfig
+    evaluate: EvalSettings
+    results: Path
+
+    @property
+    def name(self) -> str:
+        """The arm and the seed."""
+        return f"{self.arm.name}, seed {self.config.seed}"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A checked plan.
+
+    Attributes:
+        arms: In the order of the file.
+        seeds: Of the trainings.
+        baseline: The arm that the others are compared with.
+        upper: The arm that is the bound, None without one.
+        jobs: Every training, seed by seed, so that an ablation that is stopped early has all arms.
+        out: The folder of everything.
+    """
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    baseline: Arm
+    upper: Arm | None
+    jobs: tuple[Job, ...]
+    out: Path
+
+    def of(self, arm: Arm) -> tuple[Job, ...]:
+        """The jobs of an arm, seed by seed."""
+        return tuple(job for job in self.jobs if job.arm == arm)
+
+
+def read_ablation(
+    path: str | Path, out: str | Path, flags: Mapping[str, Any] | None = None
+) -> Ablation:
+    """Read and check a plan.
+
+    Args:
+        path: The TOML file; paths in it are taken from the current folder, as flags are.
+        out: Where runs, results, table and plot go.
+        flags: Settings of the training that win over the file's `[train]`; a None was not given.
+            `audio` and `space` hold for the evaluation too, where its table does not name its own.
+
+    Raises:
+        ConfigError: With every fault of the file.
+        UsageError: If there is no such file.
+        DataError: If it is not TOML.
+    """
+    table = read_toml(path)
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    faults = [f"`{name}` is not a setting of an ablation" for name in table if name not in _TOP]
+    train = {**_table(table, "train", faults), **given}
+    faults += [f"`train.{name}` is set by the ablation" for name in _OURS if name in train]
+    arms = _arms(table, faults)
+    seeds = _seeds(table, faults)
+    evaluate = _evaluate(_table(table, "evaluate", faults), train, faults)
+    named = {arm.name: arm for arm in arms}
+    for role in ("baseline", "upper"):
+        if role in table and table[role] not in named:
+            faults.append(f"`{role}` must be the name of an arm, got {table[role]!r}")
+    jobs: list[Job] = []
+    if seeds and evaluate is not None:
+        for seed in seeds:
+            for arm in arms:
+                job = _job(arm, seed, train, evaluate, Path(out), faults)
+                jobs += [job] if job else []
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)), where=path)
+    return Ablation(
+        arms=tuple(arms),
+        seeds=seeds,
+        baseline=named[table.get("baseline", arms[0].name)],
+        upper=named[table["upper"]] if "upper" in table else None,
+        jobs=tuple(jobs),
+        out=Path(out),
+    )
+
+
+def _job(
+    arm: Arm,
+    seed: int,
+    train: Mapping[str, Any],
+    evaluate: EvalSettings,
+    out: Path,
+    faults: list[str],
+) -> Job | None:
+    folder = out / "runs" / f"{arm.slug}-s{seed}"
+    settings = {**train, **arm.settings, "seed": seed, "out": str(folder)}
+    try:
+        config = TrainConfig.load(None, settings)
+    except ConfigError as error:
+        faults += [f"{fault} (arm {arm.name!r})" for fault in error.faults]
+        return None
+    told = {"train": config.to_dict(), "evaluate": asdict(evaluate)}
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    return Job(arm, config, evaluate, out / "results" / f"{arm.slug}-s{seed}-{key}.csv")
+
+
+def _table(table: Mapping[str, Any], name: str, faults: list[str]) -> dict[str, Any]:
+    value = table.get(name, {})
+    if not isinstance(value, dict):
+        faults.append(f"`{name}` must be a table, got {value!r}")
+        return {}
+    return value
+
+
+def _arms(table: Mapping[str, Any], faults: list[str]) -> list[Arm]:
+    entries = table.get("arm", [])
+    if not isinstance(entries, list) or not entries:
+        faults.append("there must be at least one [[arm]]")
+        return []
+    arms: list[Arm] = []
+    for number, entry in enumerate(entries, 1):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not Arm(name, {}).slug:
+            faults.append(f"arm {number} must have a `name` of letters or digits, got {name!r}")
+            continue
+        settings = {key: value for key, value in entry.items() if key != "name"}
+        faults += [
+            f"`{key}` is set by the ablation (arm {name!r})" for key in _OURS if key in settings
+        ]
+        arms.append(Arm(name, settings))
+    slugs = [arm.slug for arm in arms]
+    faults += [
+        f"the arm {arm.name!r} is there twice, as far as file names tell"
+        for number, arm in enumerate(arms)
+        if arm.slug in slugs[:number]
+    ]
+    return arms
+
+
+def _seeds(table: Mapping[str, Any], faults: list[str]) -> tuple[int, ...]:
+    seeds = table.get("seeds", [0])
+    right = isinstance(seeds, list) and bool(seeds) and len(set(map(str, seeds))) == len(seeds)
+    if not right or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        faults.append(f"`seeds` must be different whole numbers, at least 0, got {seeds!r}")
+        return ()
+    return tuple(seeds)
+
+
+def _evaluate(
+    table: dict[str, Any], train: Mapping[str, Any], faults: list[str]
+) -> EvalSettings | None:
+    known = {field.name for field in fields(EvalSettings)} - {"sounds", "sounds_count"}
+    faults += [f"`evaluate.{name}` is not a setting" for name in table if name not in known]
+    shared = {
+        name: train[name]
+        for name in ("audio", "space", "space_name", "label_from_folder", "device")
+        if name in train
+    }
+    values = {**shared, **{name: value for name, value in table.items() if name in known}}
+    try:
+        return EvalSettings(**values)
+    except ConfigError as error:
+        faults += [f"evaluate: {fault}" for fault in error.faults]
+    return None
+
+
+def arms_done(jobs: Sequence[Job]) -> dict[str, int]:
+    """How many seeds of each arm have results, by the arm's name."""
+    counts: dict[str, int] = {}
+    for job in jobs:
+        counts[job.arm.name] = counts.get(job.arm.name, 0) + job.results.is_file()
+    return counts
