@@ -39,6 +39,8 @@ class TrainConfig:
         space_name: The name of stored embeddings' space, where their file does not say it.
         strategy: How a clip's condition is made, see `trainer.conditioning`.
         k: Neighbours that `topk-mean`, `softmax` and `sample` look at.
+        centred: Whether captions are searched for with both modalities centred.
+        diversity: Of `topk-mean`, `softmax` and `sample`: how much the neighbours shall differ.
         temperature: Of `softmax`.
         noise_std: Of `noise`, in each dimension.
         noise_angle: Of `noise`, in degrees; above 0 it is used instead of `noise_std`.
@@ -87,6 +89,8 @@ class TrainConfig:
     space_name: str = ""
     strategy: str = "top1"
     k: int = 5
+    centred: bool = False
+    diversity: float = 0.0
     temperature: float = 0.01
     noise_std: float = 0.016**0.5
     noise_angle: float = 0.0
@@ -164,7 +168,10 @@ class TrainConfig:
 
     def strategy_options(self) -> dict[str, Any]:
         """What `trainer.conditioning.build_strategy` takes besides the name."""
-        names = ("k", "temperature", "noise_std", "noise_angle", "noise_share", "dropout")
+        names = (
+            *("k", "centred", "diversity", "temperature"),
+            *("noise_std", "noise_angle", "noise_share", "dropout"),
+        )
         return {name: getattr(self, name) for name in names}
 
     def replace(self, **changes: Any) -> TrainConfig:

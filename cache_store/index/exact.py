@@ -72,6 +72,29 @@ class ExactIndex:
         """The number of rows that a search can return."""
         return self._count
 
+    @property
+    def live(self) -> Tensor | None:
+        """Which rows a search can return, bool [N]; None where it can return all."""
+        return self._live
+
+    def with_matrix(self, matrix: Tensor) -> ExactIndex:
+        """The same rows, ids and exclusions with other vectors: a search in another geometry.
+
+        Args:
+            matrix: float16 or float32 [N, D], row by row those of this index.
+
+        Raises:
+            UsageError: If it has another number of rows.
+        """
+        if len(matrix) != len(self.matrix):
+            raise UsageError(
+                "the vectors are not those of the same rows",
+                expected=len(self.matrix),
+                found=len(matrix),
+            )
+        excluded = None if self._live is None else torch.nonzero(~self._live)[:, 0]
+        return ExactIndex(matrix, self._ids, self.device, self.block_rows, excluded)
+
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return the k best rows for each query.

@@ -21,6 +21,9 @@ from threading import Event, Lock
 from cache_store.errors import LqtseError, storage_errors
 from cache_store.files import replace_file
 from trainer.ablation.plan import Ablation, Job
+from trainer.config import TrainConfig
+from trainer.run import RunFolder
+from trainer.training import check_unchanged
 
 Report = Callable[[str, Job], None]
 
@@ -80,7 +83,9 @@ class Runner:
             AblationError: If something failed; everything else was done.
             KeyboardInterrupt: Ctrl-C or SIGTERM; every training saved its state.
             StorageError: If the folder cannot be written.
+            ChangedPlanError: If a finished run was made with other settings.
         """
+        check_finished(self._ablation)
         todo = [job for job in self._ablation.jobs if not job.results.is_file()]
         with storage_errors(self._ablation.out):
             for name in ("runs", "results", "logs"):
@@ -160,6 +165,19 @@ class Runner:
             process.terminate()
         for process in running:
             process.wait()
+
+
+def check_finished(ablation: Ablation) -> None:
+    """Make sure that what is finished was trained as the plan says today.
+
+    Raises:
+        ChangedPlanError: If a setting differs, that of a default among them; all are named.
+        DataError: If a run's record of its settings is lost.
+    """
+    for job in ablation.jobs:
+        if job.results.is_file():
+            folder = RunFolder(Path(job.config.out))
+            check_unchanged(TrainConfig.from_toml(folder.config), job.config, folder)
 
 
 def evaluate_command(job: Job) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from trainer.toml import read_toml
 
 _TOP = ("baseline", "upper", "seeds", "train", "evaluate", "arm")
 _OURS = ("seed", "out")  # settings of a training that the ablation chooses
+_NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ class Ablation:
 
 
 def read_ablation(
-    path: str | Path, out: str | Path, flags: Mapping[str, Any] | None = None
+    path: str | Path,
+    out: str | Path,
+    flags: Mapping[str, Any] | None = None,
+    *,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
 ) -> Ablation:
     """Read and check a plan.
 
@@ -109,6 +115,8 @@ def read_ablation(
         out: Where runs, results, table and plot go.
         flags: Settings of the training that win over the file's `[train]`; a None was not given.
             `audio` and `space` hold for the evaluation too, where its table does not name its own.
+        only: Names of the arms to have; all by default.
+        seeds: Seeds instead of the file's.
 
     Raises:
         ConfigError: With every fault of the file.
@@ -121,15 +129,19 @@ def read_ablation(
     train = {**_table(table, "train", faults), **given}
     faults += [f"`train.{name}` is set by the ablation" for name in _OURS if name in train]
     arms = _arms(table, faults)
-    seeds = _seeds(table, faults)
+    faults += [
+        f"{name!r} is not the name of an arm" for name in only if name not in map(_name, arms)
+    ]
+    arms = [arm for arm in arms if not only or arm.name in only]
+    chosen = _seeds({"seeds": list(seeds)} if seeds else table, faults)
     evaluate = _evaluate(_table(table, "evaluate", faults), train, faults)
     named = {arm.name: arm for arm in arms}
     for role in ("baseline", "upper"):
-        if role in table and table[role] not in named:
+        if role in table and table[role] not in named and not only:
             faults.append(f"`{role}` must be the name of an arm, got {table[role]!r}")
     jobs: list[Job] = []
-    if seeds and evaluate is not None:
-        for seed in seeds:
+    if chosen and evaluate is not None:
+        for seed in chosen:
             for arm in arms:
                 job = _job(arm, seed, train, evaluate, Path(out), faults)
                 jobs += [job] if job else []
@@ -137,9 +149,9 @@ def read_ablation(
         raise ConfigError(list(dict.fromkeys(faults)), where=path)
     return Ablation(
         arms=tuple(arms),
-        seeds=seeds,
-        baseline=named[table.get("baseline", arms[0].name)],
-        upper=named[table["upper"]] if "upper" in table else None,
+        seeds=chosen,
+        baseline=named.get(table.get("baseline", ""), arms[0]),
+        upper=named.get(table.get("upper", "")),
         jobs=tuple(jobs),
         out=Path(out),
     )
@@ -160,8 +172,12 @@ def _job(
     except ConfigError as error:
         faults += [f"{fault} (arm {arm.name!r})" for fault in error.faults]
         return None
-    told = {"train": config.to_dict(), "evaluate": asdict(evaluate)}
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    # What was said, not every setting: one that a later version adds changes no name. A run that
+    # other defaults made is found by its own record of them (`check_finished`).
+    told = {name: value for name, value in settings.items() if name not in _NO_MATTER}
+    measured = {name: value for name, value in asdict(evaluate).items() if name != "device"}
+    text = json.dumps([told, measured], sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Job(arm, config, evaluate, out / "results" / f"{arm.slug}-s{seed}-{key}.csv")
 
 
@@ -198,6 +214,10 @@ def _arms(table: Mapping[str, Any], faults: list[str]) -> list[Arm]:
     return arms
 
 
+def _name(arm: Arm) -> str:
+    return arm.name
+
+
 def _seeds(table: Mapping[str, Any], faults: list[str]) -> tuple[int, ...]:
     seeds = table.get("seeds", [0])
     right = isinstance(seeds, list) and bool(seeds) and len(set(map(str, seeds))) == len(seeds)
@@ -223,11 +243,3 @@ def _evaluate(
     except ConfigError as error:
         faults += [f"evaluate: {fault}" for fault in error.faults]
     return None
-
-
-def arms_done(jobs: Sequence[Job]) -> dict[str, int]:
-    """How many seeds of each arm have results, by the arm's name."""
-    counts: dict[str, int] = {}
-    for job in jobs:
-        counts[job.arm.name] = counts.get(job.arm.name, 0) + job.results.is_file()
-    return counts

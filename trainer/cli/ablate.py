@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 HELP = """Train several strategies with several seeds and score them on the same mixtures.
 
 FILE says what to compare: [train], [evaluate], one [[arm]] each, `seeds`. Everything goes into
---out: runs, results, logs, RESULTS.md with the table, and ablation.png (needs the extra `plot`).
+--out: runs, results, logs, a page with the table and a plot, both named after FILE (the plot
+needs the extra `plot`). Several FILEs may share an --out: what is equal is trained once.
 Run the same command again after an interruption: what is finished is kept.
 
 \b
@@ -41,6 +42,13 @@ def ablate(
     space: Annotated[
         Optional[str], typer.Option(help="As for `lqtse train`. [default: the cache's own]")
     ] = None,
+    only: Annotated[
+        Optional[list[str]],
+        typer.Option(help="An arm to have; may be repeated. [default: all]", metavar="ARM"),
+    ] = None,
+    seeds: Annotated[
+        Optional[list[int]], typer.Option("--seed", help="A seed instead of the file's; repeat.")
+    ] = None,
     steps: Annotated[Optional[int], typer.Option(help="Optimizer steps of each run.")] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or mps.")] = None,
     jobs: Annotated[
@@ -54,14 +62,14 @@ def ablate(
     from trainer.ablation import read_ablation
 
     flags = {"cache": cache, "audio": audio, "space": space, "steps": steps, "device": device}
-    ablation = read_ablation(file, out, flags)
+    ablation = read_ablation(file, out, flags, only=only or (), seeds=seeds or ())
     left = [job for job in ablation.jobs if not job.results.is_file()]
     if dry_run:
         facts = {"runs": len(ablation.jobs), "to do": [job.name for job in left]}
         console.summarise(facts, as_json=as_json)
         return
     _run(ablation, len(left), jobs)
-    _finish(ablation, as_json)
+    _finish(ablation, file.stem, as_json)
 
 
 def _run(ablation: Ablation, left: int, parallel: int) -> None:
@@ -80,7 +88,7 @@ def _run(ablation: Ablation, left: int, parallel: int) -> None:
         Runner(ablation, parallel, report).run()
 
 
-def _finish(ablation: Ablation, as_json: bool) -> None:
+def _finish(ablation: Ablation, name: str, as_json: bool) -> None:
     from cache_store.errors import MissingDependencyError, storage_errors
     from cache_store.files import replace_file
     from trainer.ablation import summarise_arms
@@ -88,7 +96,7 @@ def _finish(ablation: Ablation, as_json: bool) -> None:
     from trainer.ablation.report import results_page, table
 
     arms = summarise_arms(ablation)
-    page, plot = ablation.out / "RESULTS.md", ablation.out / "ablation.png"
+    page, plot = ablation.out / f"{name}.md", ablation.out / f"{name}.png"
     command = "lqtse " + shlex.join(sys.argv[1:])
     with storage_errors(page):
         replace_file(page, results_page(ablation, arms, command).encode())

@@ -6,16 +6,21 @@ Letters: B clips of a batch, n clips of a table, N rows of a cache, K neighbours
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cache_store.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from torch import Generator, Tensor
     from typing_extensions import Self
 
     from cache_store.index.exact import ExactIndex
+    from trainer.conditioning.centring import CentredIndex
+
+    Search: TypeAlias = ExactIndex | CentredIndex
 
 SMALLEST_NORM = 1e-12
 
@@ -79,11 +84,13 @@ class Strategy:
         name: The strategy's name in the registry.
         needs: What it reads: "audio" (the clips' embeddings), "cache", "caption" (the clips' own).
         deterministic: Whether it draws nothing, so that a clip's condition never changes.
+        centred: Whether it searches with both modalities centred; see `centring`.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"audio"})
     deterministic: ClassVar[bool] = True
+    centred: bool = field(default=False, kw_only=True)
 
     @classmethod
     def build(cls, **options: Any) -> Self:
@@ -92,7 +99,7 @@ class Strategy:
         Raises:
             UsageError: For a setting out of range.
         """
-        own = {field.name for field in fields(cls)}
+        own = {setting.name for setting in fields(cls)}
         return cls(**{name: value for name, value in options.items() if name in own})
 
     @property
@@ -115,7 +122,7 @@ class Strategy:
         if "caption" in self.needs and not captions:
             raise UsageError(f"the strategy `{self.name}` needs a caption for every clip")
 
-    def fit(self, audio: Tensor, matrix: Tensor | None) -> Self:
+    def fit(self, audio: Tensor, matrix: Tensor | None, live: Tensor | None = None) -> Self:
         """The same strategy with what it has to know of all clips and captions.
 
         Most have nothing to fit and return themselves.
@@ -123,6 +130,7 @@ class Strategy:
         Args:
             audio: Embeddings of all clips, [n, D].
             matrix: The cache's rows, [N, D].
+            live: Which of them a search can return, bool [N]; None for all.
         """
         return self
 
@@ -130,7 +138,7 @@ class Strategy:
         self,
         audio: Tensor,
         *,
-        index: ExactIndex | None = None,
+        index: Search | None = None,
         matrix: Tensor | None = None,
         captions: Tensor | None = None,
         generator: Generator | None = None,
@@ -139,7 +147,8 @@ class Strategy:
 
         Args:
             audio: The clips' audio embeddings, unit norm.
-            index: Exact search over the cache; needed where "cache" is in `needs`.
+            index: Exact search over the cache; needed where "cache" is in `needs`. A strategy that
+                is `centred` needs a `CentredIndex`, which knows the means.
             matrix: The cache's rows [N, D], in the order that the index numbers them.
             captions: Embeddings of the clips' own captions, where "caption" is in `needs`.
             generator: Source of randomness, where the strategy is not deterministic.
@@ -148,13 +157,30 @@ class Strategy:
             audio, captions: [B, D]; matrix: [N, D]. Output: float32 [B, D], unit norm.
 
         Raises:
-            UsageError: If something that the strategy needs is missing.
+            UsageError: If something that the strategy needs is missing, or the index is centred
+                and the strategy is not, or the other way round.
         """
         self.check(index is not None and matrix is not None, captions is not None)
         found = None
         if self.neighbours and index is not None and matrix is not None:
+            self.check_index(index)
             found = nearest(audio, index, matrix, self.neighbours)
         return self.combine(audio, found, captions, generator)
+
+    def check_index(self, index: Search) -> None:
+        """Refuse a search in another geometry than the strategy's.
+
+        Raises:
+            UsageError: If only one of the two is centred.
+        """
+        from trainer.conditioning.centring import CentredIndex
+
+        if isinstance(index, CentredIndex) != self.centred:
+            raise UsageError(
+                f"the strategy `{self.name}` and its search differ",
+                expected="a centred search" if self.centred else "a plain search",
+                found="a plain one" if self.centred else "a centred one",
+            )
 
     def combine(
         self,
@@ -169,27 +195,46 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Retrieval(Strategy):
-    """Base of the strategies that look at the captions nearest to a clip.
+    """Base of the strategies that look at several captions near a clip.
 
     Attributes:
         k: How many.
+        diversity: Weight of how unlike each other they are, from 0 to below 1; see `diversify`.
+            Above 0 they are picked from a pool of the 8 k nearest.
     """
 
     k: int = 5
+    diversity: float = 0.0
 
     needs = frozenset({"audio", "cache"})
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise UsageError("`k` must be at least 1", found=self.k)
+        if not 0 <= self.diversity < 1:
+            raise UsageError("`diversity` must be at least 0 and below 1", found=self.diversity)
 
     @property
     def neighbours(self) -> int:
-        """How many captions it looks at for each clip."""
-        return self.k
+        """How many captions it looks at for each clip: k, or the pool."""
+        from trainer.conditioning.diversify import POOL
+
+        return self.k * POOL if self.diversity else self.k
+
+    def pick(self, neighbours: Neighbours | None) -> Neighbours:
+        """The k of the neighbours that count. Shape: [B, P, D] to [B, K, D].
+
+        Raises:
+            UsageError: Without neighbours.
+        """
+        from trainer.conditioning.diversify import diversify
+
+        if neighbours is None:
+            raise UsageError(f"the strategy `{self.name}` needs a cache of captions")
+        return diversify(neighbours, self.k, self.diversity)
 
 
-def nearest(audio: Tensor, index: ExactIndex, matrix: Tensor, k: int) -> Neighbours:
+def nearest(audio: Tensor, index: Search, matrix: Tensor, k: int) -> Neighbours:
     """The `k` rows of `matrix` nearest to each audio embedding; all if there are fewer."""
     import torch
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.conditioning.base import Neighbours, Strategy
+from trainer.conditioning.centring import CentredIndex
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -54,11 +55,13 @@ class Conditioner:
         import torch
 
         strategy.check(index is not None and matrix is not None, captions is not None)
-        self.strategy = strategy.fit(audio, matrix)
+        live = None if index is None else index.live
+        self.strategy = strategy.fit(audio, matrix, live)
         self._audio, self._matrix, self._captions = audio, matrix, captions
         self._rows = self._scores = self._table = None
         if index is not None and "cache" in strategy.needs and strategy.neighbours:
-            scores, rows = index.search(audio, min(strategy.neighbours, len(index)))
+            search = CentredIndex(index, audio) if strategy.centred else index
+            scores, rows = search.search(audio, min(strategy.neighbours, len(index)))
             self._scores = scores.to(audio.device)
             self._rows = rows.to(matrix.device if matrix is not None else audio.device)
         if strategy.deterministic:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cache_store.errors import UsageError
 from trainer.conditioning.base import Neighbours, Retrieval, uniform, unit
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ class Sample(Retrieval):
         generator: Generator | None,
     ) -> Tensor:
         """[B, D] and neighbours [B, K, D] to [B, D]."""
-        if neighbours is None:
-            raise UsageError("the strategy `sample` needs a cache of captions")
+        neighbours = self.pick(neighbours)
         vectors = neighbours.vectors
         batch, count, size = vectors.shape
         drawn = (uniform(vectors, (batch, 1, 1), generator) * count).long().clamp_max(count - 1)

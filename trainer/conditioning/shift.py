@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
 from trainer.conditioning.base import Neighbours, Strategy, unit
+from trainer.conditioning.centring import mean_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -28,16 +29,12 @@ class Shift(Strategy):
     name = "shift"
     needs = frozenset({"audio", "cache"})
 
-    def fit(self, audio: Tensor, matrix: Tensor | None) -> Shift:
+    def fit(self, audio: Tensor, matrix: Tensor | None, live: Tensor | None = None) -> Shift:
         """The strategy with the offset between these clips and captions; needs both."""
         if matrix is None:
             raise UsageError("the strategy `shift` needs a cache of captions")
-        import torch
-
-        # Summed in float64: float16 rows would lose the mean of many.
-        texts = matrix.mean(dim=0, dtype=torch.float64)
-        offset = texts.to(audio.device) - audio.double().mean(dim=0)
-        return replace(self, offset=offset.float())
+        offset = mean_of(matrix, live).to(audio.device) - mean_of(audio)
+        return replace(self, offset=offset)
 
     def combine(
         self,

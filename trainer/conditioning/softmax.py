@@ -41,7 +41,6 @@ class Softmax(Retrieval):
         generator: Generator | None,
     ) -> Tensor:
         """[B, D] and neighbours [B, K, D] to [B, D]."""
-        if neighbours is None:
-            raise UsageError("the strategy `softmax` needs a cache of captions")
+        neighbours = self.pick(neighbours)
         weights = (neighbours.scores / self.temperature).softmax(dim=-1)
         return unit((weights.unsqueeze(-1) * neighbours.vectors).sum(dim=1))

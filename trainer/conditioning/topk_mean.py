@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cache_store.errors import UsageError
 from trainer.conditioning.base import Neighbours, Retrieval, unit
 
 if TYPE_CHECKING:
@@ -31,6 +30,5 @@ class TopKMean(Retrieval):
         generator: Generator | None,
     ) -> Tensor:
         """[B, D] and neighbours [B, K, D] to [B, D]."""
-        if neighbours is None:
-            raise UsageError("the strategy `topk-mean` needs a cache of captions")
+        neighbours = self.pick(neighbours)
         return unit(neighbours.vectors.mean(dim=1))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cache_store import console
+from cache_store.errors import ChangedPlanError
 from tests.trainer.ablation.plans import ARMS, TRAIN, plan, write_plan
 from tests.trainer.world import World
 from trainer.ablation import Ablation, Job
@@ -44,8 +45,8 @@ def test_a_command_makes_runs_results_table_and_plot(
     assert not out.exists()
     assert console.run(app, "lqtse", arguments) == 0
     assert "| `top1` |" in capsys.readouterr().out
-    assert "| `top1` |" in (out / "RESULTS.md").read_text()
-    assert (out / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    assert "| `top1` |" in (out / "ablate.md").read_text()
+    assert (out / "ablate.png").read_bytes().startswith(b"\x89PNG")
     written = {path: path.stat().st_mtime_ns for path in (out / "results").iterdir()}
     assert len(written) == 2
     assert console.run(app, "lqtse", [*arguments, "--json"]) == 0
@@ -103,3 +104,15 @@ def test_the_evaluation_is_the_planned_one(world: World, tmp_path: Path) -> None
     assert words[:2] == ("evaluate", job.config.out)
     assert words[words.index("--mixtures") + 1] == "4"
     assert words[words.index("--out") + 1] == str(job.results)
+
+
+def test_a_run_made_with_another_default_is_not_taken_for_the_planned_one(
+    world: World, tmp_path: Path
+) -> None:
+    ablation = plan(world, tmp_path, arms=ARMS.split("\n\n")[0], top="seeds = [0]")
+    run(ablation)
+    (job,) = ablation.jobs
+    settings = Path(job.config.out) / "config.toml"
+    settings.write_text(settings.read_text().replace("lr = 0.001", "lr = 0.002"))
+    with pytest.raises(ChangedPlanError, match=r"lr 0.001.*|lr 0.002"):
+        run(ablation)

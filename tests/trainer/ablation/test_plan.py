@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cache_store.errors import ConfigError, UsageError
-from tests.trainer.ablation.plans import ARMS, TRAIN, plan
+from tests.trainer.ablation.plans import ARMS, TRAIN, plan, write_plan
 from tests.trainer.world import World
 from trainer.ablation import read_ablation
 
@@ -71,3 +71,13 @@ def test_arms_are_needed(world: World, tmp_path: Path, arms: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such configuration file"):
         read_ablation(tmp_path / "none.toml", tmp_path)
+
+
+def test_arms_and_seeds_can_be_chosen(world: World, tmp_path: Path) -> None:
+    path = write_plan(tmp_path, top='upper = "audio"')
+    flags = {"cache": str(world.cache), "audio": str(world.audio)}
+    chosen = read_ablation(path, tmp_path, flags, only=["top1"], seeds=[5, 6])
+    assert [job.name for job in chosen.jobs] == ["top1, seed 5", "top1, seed 6"]
+    assert (chosen.baseline.name, chosen.upper) == ("top1", None)
+    with pytest.raises(ConfigError, match="'top2' is not the name of an arm"):
+        read_ablation(path, tmp_path, flags, only=["top2"])

@@ -26,7 +26,12 @@ class BruteIndex:
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
+        self.live = None
+        self.device = torch.device("cpu")
         self.searches = 0
+
+    def with_matrix(self, matrix: Tensor) -> BruteIndex:
+        return BruteIndex(matrix)
 
     def __len__(self) -> int:
         return len(self.matrix)
