@@ -46,6 +46,9 @@ class TrainConfig:
         noise_angle: Of `noise`, in degrees; above 0 it is used instead of `noise_std`.
         noise_share: Of `lafite`.
         dropout: Of `dropout`, the share of dimensions left out.
+        negative: How far a condition is steered away from the interferer's; 0 for not at all, and
+            0.5 makes a separator that heeds `--not`.
+        negative_share: Share of the mixtures that are asked for so.
         model: The separator's size, see `trainer.models`.
         sample_rate: At which it hears and speaks, in Hz.
         seconds: Length of a mixture.
@@ -96,6 +99,8 @@ class TrainConfig:
     noise_angle: float = 0.0
     noise_share: float = 0.75
     dropout: float = 0.5
+    negative: float = 0.0
+    negative_share: float = 0.5
     model: str = "small"
     sample_rate: int = 8000
     seconds: float = 2.0
@@ -220,6 +225,8 @@ def _wrong_values(config: TrainConfig) -> list[str]:
     need(1000 <= config.sample_rate <= 192_000, "sample_rate", "from 1000 to 192000 (Hz)")
     need(0.1 <= config.seconds <= 600, "seconds", "from 0.1 to 600")
     need(config.lr > 0, "lr", "above 0")
+    need(0 <= config.negative <= 2, "negative", "from 0 to 2")
+    need(0 <= config.negative_share <= 1, "negative_share", "from 0 to 1")
     need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")
     need(config.snr_min <= config.snr_max, "snr_min", f"at most `snr_max` ({config.snr_max})")
     for name in ("snr_min", "snr_max", "valid_snr"):

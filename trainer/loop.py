@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from cache_store.console import Advance, progress
@@ -35,6 +34,7 @@ from trainer.checkpoint import (
     restore_random,
     save_checkpoint,
 )
+from trainer.conditions import StepConditions
 from trainer.config import TrainConfig
 from trainer.journal import Journal, Silence
 from trainer.losses import build_loss
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from trainer.models import FilmUNet
-
-_DRAWS = 0x10D1  # purpose: the random numbers of strategies that draw
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,13 @@ class Trainer:
         self._validator = None
         if prepared.held_out is not None:
             self._validator = Validator(config, folder, prepared.held_out)
-        self._retrieval = 0.0
+        self._conditions = StepConditions(
+            config,
+            prepared.conditioner,
+            accelerator.device,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
 
     def restore(self) -> None:
         """Go on from the last checkpoint.
@@ -150,6 +154,8 @@ class Trainer:
             progress("train", config.steps, "steps") if main else _quiet() as advance,
         ):
             advance(self.step)
+            if not self.step and self._prepared.diagnosis is not None:
+                journal.tell(0, "cache", self._prepared.diagnosis.to_dict())
             for batch in self._loader():
                 losses.append(self._train_step(model, optimizer, batch))
                 self.step += 1
@@ -203,7 +209,7 @@ class Trainer:
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        condition = self._condition(batch["clip"])
+        condition = self._conditions(self.step, batch["clip"], batch["interferer"])
         mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
         target = batch["target"].to(accelerator.device, non_blocking=True)
         loss = self._loss(model(mixture, condition), target)
@@ -221,20 +227,6 @@ class Trainer:
         optimizer.step()
         return value
 
-    def _condition(self, clips: torch.Tensor) -> torch.Tensor:
-        """Conditions of a batch, timed. Shape: `[B]` to `[B, D]`."""
-        begin = time.monotonic()
-        conditioner = self._prepared.conditioner
-        generator = None
-        if not conditioner.strategy.deterministic:
-            rank = self._accelerator.process_index
-            seeds = np.random.SeedSequence([self.config.seed, _DRAWS, self.step, rank])
-            generator = torch.Generator(self._accelerator.device)
-            generator.manual_seed(int(seeds.generate_state(1)[0]))
-        condition = conditioner(clips, generator)
-        self._retrieval += time.monotonic() - begin
-        return condition
-
     def _stopping(self, stop: StopRequest) -> bool:
         """Whether any process was asked to stop: all have to agree, or the rest waits for ever."""
         accelerator = self._accelerator
@@ -251,7 +243,7 @@ class Trainer:
             "loss": loss,
             "lr": self._optimizer.param_groups[0]["lr"],
             "seconds_per_step": (seconds - validation) / max(self.step - first, 1),
-            "retrieval_share": self._retrieval / max(seconds, 1e-9),
+            "retrieval_share": self._conditions.seconds / max(seconds, 1e-9),
         }
 
     def _shown(self) -> dict[str, float]:

@@ -23,6 +23,7 @@ from trainer.clip_audio import ClipAudio
 from trainer.conditioning import build_strategy
 from trainer.conditioning.conditioner import Conditioner
 from trainer.config import TrainConfig
+from trainer.diagnosis import Diagnosis
 from trainer.embeddings import clip_embeddings
 from trainer.held_out import plan_mixtures
 from trainer.queries import TextQueries, check_space, column_texts, is_model
@@ -45,6 +46,7 @@ class Prepared:
         audio: Their sound.
         conditioner: Their conditions.
         retrieval_seconds: What it took to find them.
+        diagnosis: The gap, and how the cache's captions are used; None without retrieval.
         held_out: The mixtures to validate on, None without any.
         space: The space of the conditions.
         space_spec: What the user named to load it, "" for none.
@@ -57,6 +59,7 @@ class Prepared:
     audio: ClipAudio
     conditioner: Conditioner
     retrieval_seconds: float
+    diagnosis: Diagnosis | None
     held_out: HeldOut | None
     space: SpaceRecord
     space_spec: str
@@ -95,6 +98,9 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
     begin = time.monotonic()
     conditioner = _conditioner(config, cache, clips, queries, device)
     retrieval_seconds = time.monotonic() - begin
+    diagnosis = conditioner.diagnose()
+    if diagnosis is not None:
+        notes += diagnosis.warnings()
     held_out = None
     if valid is not None:
         held_out = _held_out(config, cache, valid, queries, notes)
@@ -108,6 +114,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         audio,
         conditioner,
         retrieval_seconds,
+        diagnosis,
         held_out,
         cache.space,
         _lasting(config.space),

@@ -55,6 +55,7 @@ class RunRecord:
         seed: Of the initial weights and of everything random.
         versions: Of lqtse, Python, torch and numpy.
         created: When, ISO 8601 in UTC.
+        negative: How far conditions were steered away from interferers; 0 for not at all.
     """
 
     strategy: str
@@ -68,6 +69,7 @@ class RunRecord:
     seed: int
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    negative: float = 0.0
     format: str = FORMAT
 
 

@@ -23,6 +23,7 @@ import torch
 
 from cache_store.errors import AudioError, UsageError
 from trainer.audio_out import AudioWriter, check_output, open_audio
+from trainer.conditioning.negative import steer_away
 from trainer.queries import TextQueries
 from trainer.run import RunFolder, RunRecord, load_model
 from trainer.streaming import CHUNK_SECONDS, separate_stream
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from trainer.models import FilmUNet
 
 _BLOCK_SECONDS = 5.0
+NEGATIVE = 0.5  # how far to steer a separator that was not trained for it
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Separator:
         sample_rate: int,
         *,
         query: str | None = None,
+        negative: str | None = None,
         condition: ArrayLike | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
     ) -> NDArray[np.float32]:
@@ -120,6 +123,7 @@ class Separator:
             waveform: Floating-point samples.
             sample_rate: In Hz.
             query: What to take out; or give `condition`.
+            negative: What to leave in, beside a query.
             condition: An embedding of the run's space in place of a query.
             chunk_seconds: Length of the pieces it works on.
 
@@ -148,7 +152,7 @@ class Separator:
         blocks = separate_stream(
             self.model,
             lambda: iter([mixture]),
-            self._condition(query, condition),
+            self.condition(query, condition, negative=negative),
             channels=len(mixture),
             sample_rate=sample_rate,
             samples=mixture.shape[1],
@@ -162,6 +166,7 @@ class Separator:
         output: str | Path,
         *,
         query: str,
+        negative: str | None = None,
         residual: str | Path | None = None,
         subtype: str | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
@@ -172,6 +177,7 @@ class Separator:
             source: The recording.
             output: The estimate; its suffix says the format.
             query: What to take out.
+            negative: What to leave in.
             residual: Where to write the recording without it, if wanted.
             subtype: `float`, `pcm16` or `pcm24`; by default float, or the best the format has.
             chunk_seconds: Length of the pieces it works on.
@@ -196,7 +202,7 @@ class Separator:
         estimate = separate_stream(
             self.model,
             lambda: read_blocks(source),
-            self._condition(query, None),
+            self.condition(query, negative=negative),
             channels=channels,
             sample_rate=rate,
             samples=info.frames,
@@ -213,13 +219,42 @@ class Separator:
                 clipped = out.clipped + left.clipped
         return Separated(output, rest, rate, channels, info.frames, clipped)
 
-    def _condition(self, query: str | None, condition: ArrayLike | None) -> torch.Tensor:
+    def condition(
+        self,
+        query: str | None = None,
+        condition: ArrayLike | None = None,
+        *,
+        negative: str | None = None,
+    ) -> torch.Tensor:
+        """The condition for a query, steered away from a negative one if there is one.
+
+        Args:
+            query: What to take out; or give `condition`.
+            condition: An embedding of the run's space.
+            negative: What to leave in. The run says how far to steer (`negative` of its
+                training); one that was not trained for it is steered by 0.5.
+
+        Shape:
+            condition: `[D]`. Output: float32 `[D]`, unit norm.
+
+        Raises:
+            UsageError: Neither or both of query and condition, an empty text, or not a condition.
+            DataError: A text's embedding is not known.
+        """
         if (query is None) == (condition is None):
             raise UsageError("give a query or a condition, one of them")
-        if query is not None:
-            if not query.strip():
-                raise UsageError("the query is empty", expected='text, such as "a dog barks"')
-            return torch.from_numpy(self.queries.embed([query])[0])
+        wanted = self._embedded(query) if query is not None else self._checked(condition)
+        if negative is None:
+            return wanted
+        factor = self.record.negative or NEGATIVE
+        return steer_away(wanted, self._embedded(negative), factor)
+
+    def _embedded(self, text: str) -> torch.Tensor:
+        if not text.strip():
+            raise UsageError("the query is empty", expected='text, such as "a dog barks"')
+        return torch.from_numpy(self.queries.embed([text])[0])
+
+    def _checked(self, condition: ArrayLike | None) -> torch.Tensor:
         vector = np.asarray(condition, dtype=np.float32)
         if vector.shape != (self.record.space.dim,) or not np.isfinite(vector).all():
             raise UsageError(

@@ -224,6 +224,7 @@ def _model(config: TrainConfig, prepared: Prepared) -> tuple[FilmUNet, RunRecord
     )
     record = RunRecord(
         strategy=config.strategy,
+        negative=config.negative,
         model=config.model,
         sizes=size_record(model.size),
         sample_rate=config.sample_rate,
@@ -254,6 +255,8 @@ def _begin(
             f"{len(prepared.rejects)} clips are left out, the first: {first.name} {first.reason}; "
             f"all are in {folder.rejects}"
         )
+    if prepared.diagnosis is not None:
+        note(f"cache: {prepared.diagnosis}")
     for line in prepared.notes:
         warn(line)
     if new:

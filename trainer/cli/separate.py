@@ -30,6 +30,9 @@ def separate(
     source: Annotated[Path, typer.Argument(help="The recording.", metavar="INPUT")],
     query: Annotated[str, typer.Option("--query", "-q", help="What to take out, in words.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")],
+    negative: Annotated[
+        Optional[str], typer.Option("--not", help="What to leave in, in words.")
+    ] = None,
     residual: Annotated[
         bool,
         typer.Option("--residual", help="Also write the rest, beside the output: NAME-residual."),
@@ -67,8 +70,19 @@ def separate(
     )
     rest = output.with_name(f"{output.stem}-residual{output.suffix}") if residual else None
     done = separator.separate_file(
-        source, output, query=query, residual=rest, subtype=subtype, chunk_seconds=chunk_seconds
+        source,
+        output,
+        query=query,
+        negative=negative,
+        residual=rest,
+        subtype=subtype,
+        chunk_seconds=chunk_seconds,
     )
+    if negative is not None and not separator.record.negative:
+        console.warn(
+            "this run was not trained with negative conditions, so --not may do little: "
+            "train with --negative 0.5"
+        )
     if done.clipped:
         console.warn(
             f"{done.clipped:,} samples were beyond full scale and are held there; "
@@ -79,7 +93,9 @@ def separate(
         console.note(
             f"the separator hears up to {own_rate // 2:,} Hz: above that the output is silent"
         )
-    facts: dict[str, object] = {"query": query, "output": str(done.output)}
+    facts: dict[str, object] = {"query": query}
+    facts |= {"not": negative} if negative is not None else {}
+    facts["output"] = str(done.output)
     if done.residual is not None:
         facts["residual"] = str(done.residual)
     facts |= {

@@ -56,6 +56,19 @@ def train(
         ),
     ] = None,
     k: Annotated[Optional[int], typer.Option(help="Neighbours that topk-mean looks at.")] = None,
+    centred: Annotated[
+        Optional[bool],
+        typer.Option("--centred", help="Search with the means of audio and text taken off."),
+    ] = None,
+    diversity: Annotated[
+        Optional[float], typer.Option(help="How much several neighbours shall differ, 0 to 1.")
+    ] = None,
+    negative: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Steer conditions away from the interferer's, for `separate --not`: 0.5."
+        ),
+    ] = None,
     model: Annotated[Optional[str], typer.Option(help="small or base.")] = None,
     steps: Annotated[Optional[int], typer.Option(help="Optimizer steps.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
@@ -108,6 +121,9 @@ def train(
         "out": out,
         "strategy": strategy,
         "k": k,
+        "centred": centred,
+        "diversity": diversity,
+        "negative": negative,
         "model": model,
         "steps": steps,
         "seed": seed,

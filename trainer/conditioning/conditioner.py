@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from cache_store.index.exact import ExactIndex
+    from trainer.diagnosis import Diagnosis
 
 _BLOCK = 1024  # clips whose neighbours are gathered at a time
 
@@ -55,8 +56,8 @@ class Conditioner:
         import torch
 
         strategy.check(index is not None and matrix is not None, captions is not None)
-        live = None if index is None else index.live
-        self.strategy = strategy.fit(audio, matrix, live)
+        self._live = None if index is None else index.live
+        self.strategy = strategy.fit(audio, matrix, self._live)
         self._audio, self._matrix, self._captions = audio, matrix, captions
         self._rows = self._scores = self._table = None
         if index is not None and "cache" in strategy.needs and strategy.neighbours:
@@ -81,6 +82,14 @@ class Conditioner:
     def rows(self) -> Tensor | None:
         """Every clip's nearest rows of the cache, int64 [n, K]; None without retrieval."""
         return self._rows
+
+    def diagnose(self) -> Diagnosis | None:
+        """What the search in the cache is like; None for a strategy that does not retrieve."""
+        from trainer.diagnosis import diagnose
+
+        if self._rows is None or self._scores is None or self._matrix is None:
+            return None
+        return diagnose(self._audio, self._matrix, self._rows, self._scores, self._live)
 
     def __call__(self, clips: Tensor, generator: Generator | None = None) -> Tensor:
         """Conditions of a batch of clips.

@@ -77,6 +77,11 @@ def test_train_evaluate_separate(
     assert "hears up to 4,000 Hz" in printed.err
     assert soundfile.info(out).channels == 2
     assert soundfile.info(tmp_path / "out-residual.flac").frames == 22_050
+    words = ("separate", run, recording, "--query", "a dog", "--not", "a rain", "-o", out, "--json")
+    assert lqtse(*words) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["not"] == "a rain"
+    assert "not trained with negative conditions" in printed.err
 
 
 def test_a_run_goes_on_without_being_told_its_settings_again(

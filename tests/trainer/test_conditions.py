@@ -1,0 +1,73 @@
+"""The conditions of a step, whatever the number of processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.conditioning.oracle import random_unit
+from tests.trainer.world import World
+from trainer.conditioning import Conditioner, build_strategy
+from trainer.conditioning.negative import steer_away
+from trainer.conditions import StepConditions
+from trainer.config import TrainConfig
+
+AUDIO = random_unit(0, 12, 8)
+CLIPS, OTHERS = torch.tensor([3, 7, 0, 11]), torch.tensor([4, 1, 2, 5])
+CPU = torch.device("cpu")
+
+
+def config(**changes: Any) -> TrainConfig:
+    return TrainConfig(cache="c", audio="a", out="o", **changes)
+
+
+def conditions(strategy: str, settings: TrainConfig, *place: int) -> StepConditions:
+    made = Conditioner(build_strategy(strategy), AUDIO)
+    return StepConditions(settings, made, CPU, *place)
+
+
+@pytest.mark.parametrize("negative", [0.0, 0.5])
+@pytest.mark.parametrize("strategy", ["audio", "noise", "dropout", "lafite"])
+def test_two_processes_draw_what_one_would(strategy: str, negative: float) -> None:
+    settings = config(strategy=strategy, negative=negative)
+    whole = conditions(strategy, settings)(5, CLIPS, OTHERS)
+    parts = [
+        conditions(strategy, settings, rank, 2)(5, *(x[2 * rank :][:2] for x in (CLIPS, OTHERS)))
+        for rank in range(2)
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
+    assert whole.shape == (4, 8)
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(4))
+
+
+def test_another_step_draws_anew() -> None:
+    made = conditions("noise", config(strategy="noise"))
+    assert not torch.equal(made(0, CLIPS, OTHERS), made(1, CLIPS, OTHERS))
+    assert torch.equal(made(0, CLIPS, OTHERS), made(0, CLIPS, OTHERS))
+
+
+def test_a_share_of_the_mixtures_is_steered_away_from_the_interferer() -> None:
+    clips, others = torch.arange(12).repeat(40), torch.arange(12).flip(0).repeat(40)
+    made = conditions("audio", config(strategy="audio", negative=0.5, negative_share=0.25))
+    found = made(0, clips, others)
+    steered = steer_away(AUDIO[clips], AUDIO[others], 0.5)
+    as_it_is = (found - AUDIO[clips]).abs().amax(dim=1) < 1e-6
+    away = (found - steered).abs().amax(dim=1) < 1e-6
+    assert bool((as_it_is ^ away).all())
+    # 480 draws at 0.25: a standard deviation of 0.02.
+    assert 0.17 < float(away.float().mean()) < 0.33
+
+
+def test_a_run_says_that_it_heeds_negative_queries(world: World, tmp_path: Any) -> None:
+    from trainer import Separator
+    from trainer.training import train
+
+    train(world.config(out=str(tmp_path / "run"), negative=0.5, steps=2))
+    separator = Separator.load(tmp_path / "run", device="cpu")
+    assert separator.record.negative == 0.5
+    wanted, unwanted = (separator.condition(text) for text in ("a dog", "a rain"))
+    both = separator.condition("a dog", negative="a rain")
+    torch.testing.assert_close(both, steer_away(wanted, unwanted, 0.5))
+    assert float(both @ unwanted) < float(wanted @ unwanted)

@@ -1,0 +1,96 @@
+"""The conditions of a step: what is wanted, and for some mixtures also what is not.
+
+A step's random numbers are a function of the seed, the step and the item's place in the whole
+batch, whichever process works on it: two processes of B mixtures draw what one of 2 B would.
+
+Letters: B batch of one process, D embedding size.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.conditioning.base import uniform
+from trainer.conditioning.negative import steer_away
+from trainer.config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, device
+
+    from trainer.conditioning.conditioner import Conditioner
+
+_DRAWS, _NEGATIVES, _OTHERS = 0x10D1, 0x10D2, 0x10D3  # purposes of random numbers
+
+
+class StepConditions:
+    """Makes the conditions of a process's share of a step.
+
+    Args:
+        config: Of the run.
+        conditioner: The conditions of clips.
+        device: Where they are wanted.
+        rank: Of this process.
+        world: How many processes.
+
+    Attributes:
+        seconds: Spent here so far.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        conditioner: Conditioner,
+        device: device,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.seconds = 0.0
+        self._config = config
+        self._conditioner = conditioner
+        self._device = device
+        self._rank, self._world = rank, world
+
+    def __call__(self, step: int, clips: Tensor, interferers: Tensor) -> Tensor:
+        """Conditions for a batch.
+
+        Args:
+            step: Of the run, from 0.
+            clips: The targets' rows in the table of clips, int64.
+            interferers: Those of the interferers to leave out.
+
+        Shape:
+            clips, interferers: [B]. Output: float32 [B, D], unit norm.
+        """
+        begin = time.monotonic()
+        condition = self._draw(_DRAWS, step, clips)
+        if self._config.negative:
+            unwanted = self._draw(_OTHERS, step, interferers)
+            steered = steer_away(condition, unwanted, self._config.negative)
+            generator = self._generator(_NEGATIVES, step)
+            chosen = uniform(condition, (self._world * len(clips), 1), generator)
+            with_negative = self._share(chosen, len(clips)) < self._config.negative_share
+            condition = steered.where(with_negative, condition)
+        self.seconds += time.monotonic() - begin
+        return condition
+
+    def _draw(self, purpose: int, step: int, clips: Tensor) -> Tensor:
+        if self._conditioner.strategy.deterministic:
+            return self._conditioner(clips)
+        # The other processes' places are filled with our clips: only the draws count.
+        everyone = clips.repeat(self._world)
+        found = self._conditioner(everyone, self._generator(purpose, step))
+        return self._share(found, len(clips))
+
+    def _share(self, values: Tensor, batch: int) -> Tensor:
+        return values[self._rank * batch : (self._rank + 1) * batch]
+
+    def _generator(self, purpose: int, step: int) -> Generator:
+        import torch
+
+        seeds = np.random.SeedSequence([self._config.seed, purpose, step, 0])
+        generator = torch.Generator(self._device)
+        generator.manual_seed(int(seeds.generate_state(1)[0]))
+        return generator
