@@ -192,24 +192,20 @@ class Cache:
         return collect(self)
 
     def as_dataset(self) -> datasets.Dataset:
-        """Return all rows as a `datasets.Dataset` in memory, page checksums verified.
+        """Return all captions that were not removed as a `datasets.Dataset`, in row order.
 
-        For a cache larger than memory, `datasets.load_dataset(path, streaming=True)`.
+        Its `embedding` column is `embeddings` itself, not a copy; the texts are read into memory,
+        page checksums verified. Without embeddings, the captions alone. For a cache whose texts are
+        larger than memory, `datasets.load_dataset(path, streaming=True)`.
+
+        Raises:
+            DamagedError: If a file is missing or damaged.
         """
-        import datasets
-        import pyarrow as pa
+        from cache_store.dataset import to_dataset
 
-        from cache_store.shards import read_table
-
-        files = self.manifest.data or self.manifest.captions
-        tables = [read_table(self.path / entry.path) for entry in files]
-        # The source differs from file to file; all else in their metadata is equal.
-        table = pa.concat_tables([part.cast(tables[0].schema) for part in tables])
-        if len(self._removed):
-            keep = np.ones(table.num_rows, dtype=bool)
-            keep[self._removed] = False
-            table = table.filter(pa.array(keep))
-        return datasets.Dataset(table)
+        if self.manifest.space is None:
+            return to_dataset(self.path, self.manifest, None, self.live_rows)
+        return to_dataset(self.path, self.manifest, self.embeddings, self.live_rows)
 
     def require_space(self, record: SpaceRecord, what: str) -> None:
         """Check that embeddings of `record` may meet those of this cache.
@@ -235,7 +231,7 @@ class Cache:
     @cached_property
     def _removed(self) -> npt.NDArray[np.int64]:
         """The rows of removed captions, ascending."""
-        if not self.manifest.tombstones:
+        if not self.manifest.tombstones or not self.manifest.data:
             return np.empty(0, dtype=np.int64)
         import pyarrow as pa
         import pyarrow.compute as pc

@@ -1,23 +1,29 @@
 """The dataset card: README.md, which makes the folder a dataset that `datasets` opens by its path.
 
 A pure function of the manifest, so that the card never says anything else than the manifest does.
+The Python in it is run by a test, on caches in every state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cache_store import card_steps
+from cache_store import card_steps, card_yaml
 from cache_store.manifest import FileEntry, Manifest
 
-_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+PLACE = "path/to/this/folder"  # stands for the folder or the repository in the card's Python
+_NEIGHBOURS = 8
 
 
 def render_card(manifest: Manifest) -> str:
     """Return the text of README.md."""
-    files = manifest.data or manifest.captions
     steps = manifest.provenance
-    parts = [_front_matter(files, manifest), _introduction(manifest), _statistics(manifest)]
+    parts = [
+        card_yaml.front_matter(manifest),
+        _introduction(manifest),
+        _statistics(manifest),
+        _configs(manifest),
+    ]
     if manifest.tombstones:
         parts.append(
             f"{len(manifest.tombstones)} removed rows still lie in the files, and a plain "
@@ -25,43 +31,6 @@ def render_card(manifest: Manifest) -> str:
         )
     parts += [_usage(manifest), card_steps.provenance(steps), card_steps.licence(steps)]
     return "\n".join(part for part in parts if part)
-
-
-def _front_matter(files: Sequence[FileEntry], manifest: Manifest) -> str:
-    """The YAML block; its keys and their values are those of the Hugging Face hub's metadata."""
-    steps = manifest.provenance
-    lines = ["---"]
-    if files:
-        lines += [
-            "configs:",
-            "- config_name: default",
-            "  data_files:",
-            "  - split: train",
-            "    path:",
-            *(f"    - {entry.path}" for entry in files),
-        ]
-    if licence := card_steps.licence_of(steps):
-        lines += [f"license: {licence}"]
-    if card_steps.is_english(steps):
-        lines += ["language:", "- en"]
-    if card_steps.is_generated(steps):
-        lines += ["annotations_creators:", "- machine-generated"]
-    if files:
-        lines += ["size_categories:", f"- {_size(_rows(files))}"]
-    if manifest.data:
-        lines += ["task_categories:", "- feature-extraction"]
-    lines += ["tags:", "- audio", "- captions", "- clap", "- lqtse", "---", ""]
-    return "\n".join(lines)
-
-
-def _size(rows: int) -> str:
-    """The hub's name for a size."""
-    below = ""
-    for power, limit in enumerate(_LIMITS, 3):
-        if rows < 10**power:
-            return f"{below}<n<{limit}" if below else f"n<{limit}"
-        below = limit
-    return f"n>{below}"
 
 
 def _introduction(manifest: Manifest) -> str:
@@ -99,20 +68,57 @@ def _statistics(manifest: Manifest) -> str:
     return f"| | |\n|---|---|\n{rows}\n"
 
 
+def _configs(manifest: Manifest) -> str:
+    """One row for each table that `load_dataset` opens."""
+    rows = [
+        f"| `{table.name}` | {table.what} | {table.rows:,} | {len(table.files):,} "
+        f"| {sum(entry.bytes for entry in table.files):,} |"
+        for table in card_yaml.configs(manifest)
+    ]
+    head = "| configuration | what its rows are | rows | files | bytes |\n|---|---|---|---|---|\n"
+    return head + "\n".join(rows) + "\n" if rows else ""
+
+
 def _usage(manifest: Manifest) -> str:
+    tables = {table.name for table in card_yaml.configs(manifest)}
+    if not tables:
+        return ""
     lines = ["```python", "from datasets import load_dataset", ""]
-    lines.append('dataset = load_dataset("path/to/this/folder", split="train")')
-    if manifest.data:
-        lines += [
-            "",
-            "from cache_store import open_cache",
-            "",
-            'cache = open_cache("path/to/this/folder")',
-            "hits = cache.search(queries, k=8)  # queries: [B, D]; ids, scores, rows: [B, 8]",
-            "condition = cache.embeddings[hits.rows]  # [B, 8, D]",
-        ]
+    if card_yaml.DEFAULT in tables:
+        lines.append(f'rows = load_dataset("{PLACE}", split="train")')
+        lines.append('print(rows[0]["caption"])')
+        lines.append(f'stream = load_dataset("{PLACE}", split="train", streaming=True)')
+        lines.append('print(next(iter(stream))["caption"])')
+    if manifest.space is not None and manifest.data:
+        lines.append('print(rows.with_format("torch")[0]["embedding"].shape)  # [D]')
+    if "rejects" in tables:
+        lines.append(f'refused = load_dataset("{PLACE}", "rejects", split="train")')
+        lines.append('print(refused[0]["reason"])')
     lines.append("```")
-    return "## Use\n\n" + "\n".join(lines) + "\n"
+    text = "## Use\n\n" + "\n".join(lines) + "\n"
+    if manifest.space is not None and manifest.data:
+        text += "\n" + _search(manifest)
+    return text
+
+
+def _search(manifest: Manifest) -> str:
+    k = min(_NEIGHBOURS, manifest.rows - len(manifest.tombstones))
+    if k < 1:
+        return ""
+    lines = [
+        "With lqtse, which leaves removed captions out and searches:\n",
+        "```python",
+        "from cache_store import open_cache",
+        "",
+        f'cache = open_cache("{PLACE}")',
+        "queries = cache.embeddings[:2]  # of the same space: of a text, or of a recording; [B, D]",
+        f"hits = cache.search(queries, k={k})  # ids, scores, rows: [B, {k}]",
+        f"condition = cache.embeddings[hits.rows]  # [B, {k}, D]",
+        "print(cache.captions(hits.rows))",
+        "dataset = cache.as_dataset()  # the same memory as cache.embeddings",
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _rows(files: Sequence[FileEntry]) -> int:

@@ -1,64 +1,19 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
+import datasets
 import pytest
 
-from cache_store.cache import open_cache
-from cache_store.card import render_card
+from cache_store.card import PLACE, render_card
+from cache_store.index.build import build_index
 from cache_store.manifest import FileEntry, Manifest
+from cache_store.text import caption_id
 from cache_store.writer import open_writer
-from tests.cache_store.builders import DIM, add_step, caption_table, captions
-
-
-def load(path: Path, tmp_path: Path, **options: Any) -> Any:
-    import datasets
-
-    return datasets.load_dataset(str(path), cache_dir=str(tmp_path / "hf"), **options)
-
-
-@pytest.fixture
-def long_path(tmp_path: Path) -> Path:
-    """A cache whose files are not in the order of their names."""
-    path = tmp_path / "cache"
-    for step in range(6):
-        add_step(path, 5, first=5 * step)
-    with open_cache(path) as cache:
-        names = [entry.path for entry in cache.manifest.data]
-    assert names != sorted(names)
-    return path
-
-
-# datasets leaves its streaming files to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("streaming", [False, True])
-def test_load_dataset_opens_the_folder(long_path: Path, tmp_path: Path, streaming: bool) -> None:
-    dataset = load(long_path, tmp_path, streaming=streaming)
-    assert list(dataset) == ["train"]
-    rows = list(dataset["train"])
-    # In manifest order, which is the order of rows.
-    assert [row["caption"] for row in rows] == captions(30)
-    assert rows[4]["concepts"] == ["sound", "kind 1"]
-    features = dataset["train"].features
-    assert features["embedding"].length == DIM
-    assert features["embedding"].feature.dtype == "float16"
-    assert features["concepts"].feature.dtype == features["id"].dtype == "string"
-    with open_cache(long_path) as cache:
-        matrix = np.array([row["embedding"] for row in rows], dtype=np.float16)
-        np.testing.assert_array_equal(matrix, cache.embeddings)
-
-
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_captions_alone_are_a_dataset_too(tmp_path: Path) -> None:
-    path = tmp_path / "cache"
-    with open_writer(path) as writer:
-        writer.publish(captions=[writer.write_captions(caption_table(4))])
-    dataset = load(path, tmp_path, split="train")
-    assert dataset["caption"][:] == captions(4)
-    assert dataset.with_format("arrow")[:].schema.field("axes").type == pa.string()
+from tests.cache_store.builders import add_step, caption_table, captions, reject_table
 
 
 def test_the_card_tells_what_the_manifest_holds(tmp_path: Path) -> None:
@@ -172,10 +127,76 @@ def test_captions_of_others_may_be_in_any_language() -> None:
     assert "`a.csv` stay under their own licence" in card
 
 
+def embedded(path: Path) -> None:
+    add_step(path, 12)
+
+
+def shrunk(path: Path) -> None:
+    """Two manifests' files, an index, and all but five captions removed."""
+    add_step(path, 6)
+    add_step(path, 6, first=6)
+    with open_writer(path) as writer:
+        build_index(writer, "exact")
+        gone = tuple(caption_id(text) for text in captions(7))
+        writer.publish(tombstones=gone)
+
+
+def emptied(path: Path) -> None:
+    add_step(path, 2)
+    with open_writer(path) as writer:
+        writer.publish(tombstones=tuple(caption_id(text) for text in captions(2)))
+
+
+def bare(path: Path) -> None:
+    with open_writer(path) as writer:
+        writer.publish(captions=[writer.write_captions(caption_table(3))])
+
+
+def refused(path: Path) -> None:
+    with open_writer(path) as writer:
+        writer.publish(rejects=[writer.write_rejects(reject_table(2))])
+
+
+def snippets(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+# datasets leaves its streaming files to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize(
-    ("rows", "name"),
-    [(999, "n<1K"), (1000, "1K<n<10K"), (10**6, "1M<n<10M"), (10**9, "1B<n<10B")],
+    ("make", "blocks", "last"),
+    [
+        (embedded, 2, "sound number"),
+        (shrunk, 2, "sound number"),
+        (emptied, 1, "too_short"),
+        (bare, 1, "sound number"),
+        (refused, 1, "too_short"),
+    ],
 )
-def test_sizes_are_the_hubs(rows: int, name: str) -> None:
-    entry = FileEntry("data/a.parquet", "0" * 64, 10, rows)
-    assert f"size_categories:\n- {name}\n" in render_card(Manifest(data=(entry,)))
+def test_the_python_in_the_card_runs(
+    make: Callable[[Path], None],
+    blocks: int,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    make(tmp_path / "cache")
+    found = snippets((tmp_path / "cache" / "README.md").read_text())
+    assert len(found) == blocks
+    names: dict[str, Any] = {}
+    for code in found:
+        assert PLACE in code
+        exec(code.replace(PLACE, str(tmp_path / "cache")), names)
+    said = capsys.readouterr().out.splitlines()
+    assert last in said[-1]
+    if blocks == 2:
+        assert "torch.Size([16])" in said
+        kept = 5 if make is shrunk else 12
+        assert len(names["dataset"]) == kept
+        assert names["condition"].shape == (2, min(8, kept), 16)
+
+
+def test_a_cache_without_files_shows_no_python() -> None:
+    assert snippets(render_card(Manifest(provenance=({"step": "x"},)))) == []
