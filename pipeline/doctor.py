@@ -82,6 +82,7 @@ REQUIREMENTS = (
         alone=True,
     ),
     Requirement(("laion-clap",), "the oracle that laion: is tested against", "laion", alone=True),
+    Requirement(("pylance",), "the cache for LanceDB: export --to lance", "lance"),
     Requirement(("ray",), "many machines; no command uses it yet", "ray"),
 )
 
