@@ -22,15 +22,14 @@ import pyarrow as pa
 
 from cache_store import checks, schema
 from cache_store.card import render_card
+from cache_store.commits import commit, commit_data, commit_table
 from cache_store.errors import (
-    DamagedError,
-    DataError,
     LeaseHeldError,
     SpaceMismatchError,
     UsageError,
     storage_errors,
 )
-from cache_store.files import DISK, FileLayer, commit_file, link_file, replace_file, sweep
+from cache_store.files import DISK, FileLayer, link_file, replace_file, sweep
 from cache_store.layout import CARD_NAME, FOLDERS, INDEX_FOLDER, check_folder
 from cache_store.lease import Lease
 from cache_store.manifest import (
@@ -42,7 +41,6 @@ from cache_store.manifest import (
     newest_manifest,
 )
 from cache_store.resume import find_unlisted, space_of
-from cache_store.shards import read_table, write_table
 
 
 class CacheWriter:
@@ -74,7 +72,7 @@ class CacheWriter:
         """
         table = schema.conform(table, schema.captions_schema())
         checks.check_captions(table)
-        return self._commit_table(schema.CAPTIONS, table)
+        return commit_table(self.path, schema.CAPTIONS, table, self._layer)
 
     def write_rejects(self, table: pa.Table) -> FileEntry:
         """Commit a file of refused captions; columns as `schema.rejects_schema` names them.
@@ -83,7 +81,8 @@ class CacheWriter:
             DataError: If a row is not what its column promises.
             StorageError: If it cannot be written.
         """
-        return self._commit_table(schema.REJECTS, schema.conform(table, schema.rejects_schema()))
+        table = schema.conform(table, schema.rejects_schema())
+        return commit_table(self.path, schema.REJECTS, table, self._layer)
 
     def write_data(self, table: pa.Table, space: SpaceRecord, source: str = "") -> FileEntry:
         """Commit a file of captions with embeddings.
@@ -100,17 +99,9 @@ class CacheWriter:
         """
         dim, dtype = schema.embedding_type(table.schema)
         self._check_space(space, dim, dtype)
-        table = schema.conform(
-            table,
-            schema.data_schema(
-                dim, dtype, space=space.name, fingerprint=space.fingerprint, source=source
-            ),
-        )
-        checks.check_captions(table)
-        checks.check_embeddings(table.column("embedding"))
-        entry = self._commit_table(schema.DATA, table)
+        entry = commit_data(self.path, table, space, source, self._layer)
         self._space, self._dtype = space, dtype
-        return replace(entry, source=source)
+        return entry
 
     def unlisted_data(self, space: SpaceRecord, dtype: str) -> dict[str, FileEntry]:
         """Return the data files that were committed but never published, by their source.
@@ -138,7 +129,7 @@ class CacheWriter:
         Raises:
             StorageError: If it cannot be written.
         """
-        return self._commit(INDEX_FOLDER, suffix, write, check, rows)
+        return commit(self.path, INDEX_FOLDER, suffix, write, check, rows, self._layer)
 
     def publish(self, *, step: Mapping[str, Any] | None = None, **changes: Any) -> Manifest:
         """Make what was committed visible: write the next manifest, then the card.
@@ -239,30 +230,6 @@ class CacheWriter:
                 found=dtype,
                 hint=f"Run the same command with --dtype {self._dtype}",
             )
-
-    def _commit_table(self, kind: str, table: pa.Table) -> FileEntry:
-        if table.num_rows == 0:
-            raise DataError(f"no rows to write to {kind}", where=self.path)
-
-        def check(path: Path) -> None:
-            if not read_table(path).equals(table):
-                raise DamagedError("what was written is not what was read back", where=path)
-
-        return self._commit(
-            kind, ".parquet", lambda path: write_table(path, table), check, table.num_rows
-        )
-
-    def _commit(
-        self,
-        folder: str,
-        suffix: str,
-        write: Callable[[Path], None],
-        check: Callable[[Path], None],
-        rows: int,
-    ) -> FileEntry:
-        with storage_errors(self.path / folder):
-            done = commit_file(self.path / folder, suffix, write, check, self._layer)
-        return FileEntry(f"{folder}/{done.path.name}", done.sha256, done.bytes, rows)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ REQUIREMENTS = (
     ),
     Requirement(("laion-clap",), "the oracle that laion: is tested against", "laion", alone=True),
     Requirement(("pylance",), "the cache for LanceDB: export --to lance", "lance"),
-    Requirement(("ray",), "many machines; no command uses it yet", "ray"),
+    Requirement(("ray",), "many machines: embed, index and join --engine ray", "ray"),
 )
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache_store.errors import EmptyInputError, MismatchError
-from pipeline.embed_stage import EmbedStage, ShardResult, embed_shard
-from pipeline.engines import available_cores, map_shards
+from pipeline.embed_stage import EmbedStage
+from pipeline.engines import Engine, available_cores, open_engine
 from pipeline.progress import Progress, Tick, quiet
-from pipeline.spaces import choose_spec, load_matching
+from pipeline.spaces import absolute_spec, choose_spec, load_matching
 
 if TYPE_CHECKING:
     from cache_store.manifest import FileEntry
@@ -83,6 +83,8 @@ def embed_cache(
     workers: int | None = None,
     threads: int = 1,
     space_name: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
     progress: Progress = quiet,
 ) -> EmbedReport:
     """Embed every captions shard that has no data shard yet.
@@ -97,6 +99,8 @@ def embed_cache(
         workers: Processes; None chooses by the work, the CPU cores and the device.
         threads: CPU threads a process. The bits of the rows depend on it, not on `workers`.
         space_name: For a stored table whose file does not name its space.
+        engine: `local` or `ray`; the rows are the same.
+        address: A running Ray cluster, None to start a Ray for this run.
         progress: How to show it.
 
     Raises:
@@ -105,10 +109,9 @@ def embed_cache(
         MismatchError: The cache's embeddings have another dtype.
         LeaseHeldError: Another process writes to the cache.
     """
-    from cache_store.spaces import pick_device
     from cache_store.writer import open_writer
 
-    with open_writer(cache, create=False) as writer:
+    with open_writer(cache, create=False) as writer, open_engine(engine, address) as crew:
         manifest = writer.current
         if not (manifest.captions or manifest.data):
             raise EmptyInputError(
@@ -119,12 +122,12 @@ def embed_cache(
             )
         kept_dtype = _choose_dtype(dtype, manifest.dtype)
         spec = choose_spec(space, manifest.space)
-        place = pick_device(device)
+        place = crew.device(device)
         with _threads(threads):
             model = load_matching(
                 spec,
                 manifest.space,
-                device=place,
+                device=crew.home(place),
                 batch_size=batch_size,
                 space_name=space_name,
             )
@@ -132,11 +135,22 @@ def embed_cache(
             missing = [entry for entry in manifest.captions if entry.sha256 not in done]
             found = writer.unlisted_data(model.record, kept_dtype) if missing else {}
             todo = [entry for entry in missing if entry.sha256 not in found]
-            stage = EmbedStage(spec, place, batch_size, space_name, kept_dtype, threads)
-            staff = min(workers or _choose_workers(writer, model, todo, place), max(len(todo), 1))
+            stage = EmbedStage(
+                cache=str(writer.path.absolute()),
+                spec=absolute_spec(spec),
+                space=model.record,
+                device=place,
+                batch_size=batch_size,
+                space_name=space_name,
+                dtype=kept_dtype,
+                threads=threads,
+            )
+            staff = workers or crew.room(place, threads)
+            staff = staff or _choose_workers(writer, model, todo, place)
+            staff = min(staff, max(len(todo), 1))
             begin = time.monotonic()
             with progress(sum(entry.rows for entry in todo)) as tick:
-                run = _compute(writer, model, stage, todo, staff, tick)
+                run = _compute(crew, model, stage, todo, staff, tick)
             seconds = time.monotonic() - begin
         new = [found.get(entry.sha256) or run.files[entry.sha256] for entry in missing]
         report = EmbedReport(
@@ -170,27 +184,19 @@ class _Computed:
 
 
 def _compute(
-    writer: CacheWriter,
+    crew: Engine,
     model: Space,
     stage: EmbedStage,
     todo: list[FileEntry],
     workers: int,
     tick: Tick,
 ) -> _Computed:
-    from cache_store.shards import from_matrix, read_table
-
     done = _Computed()
-    paths = [str(writer.path / entry.path) for entry in todo]
-
-    def inline(path: str, tick: Tick) -> ShardResult:
-        return embed_shard(model, Path(path), stage.dtype, tick)
-
-    results = map_shards(stage, paths, workers=workers, tick=tick, prepared=inline)
+    results = crew.map_shards(
+        stage, todo, workers=workers, tick=tick, prepared=stage.with_model(model)
+    )
     for number, result in results:
-        entry = todo[number]
-        table = read_table(writer.path / entry.path)
-        table = table.append_column("embedding", from_matrix(result.embeddings))
-        done.files[entry.sha256] = writer.write_data(table, model.record, source=entry.sha256)
+        done.files[todo[number].sha256] = result.file
         done.cut += result.cut
         done.cut_example = done.cut_example or result.cut_example
     return done

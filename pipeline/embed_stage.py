@@ -1,7 +1,8 @@
-"""The work on one captions shard: its texts in, their embeddings out, in row order.
+"""The work on one captions shard: its texts in, its data file committed, in row order.
 
-Pure but for reading the file: the result depends on the shard, the model, the dtype and the number
-of threads, and on nothing else.
+The result depends on the shard, the model, the dtype and the number of threads, and on nothing
+else. The worker commits the file itself, so that neither embeddings nor the way to the disk go
+through the process that plans.
 
 Letters: N rows, D embedding size.
 """
@@ -18,6 +19,7 @@ from pipeline.progress import Tick
 if TYPE_CHECKING:
     import numpy as np
 
+    from cache_store.manifest import FileEntry, SpaceRecord
     from cache_store.spaces import Space
 
 SLICE_ROWS = 2048  # texts handed to the model at once: enough to sort by length
@@ -25,66 +27,101 @@ SLICE_ROWS = 2048  # texts handed to the model at once: enough to sort by length
 
 @dataclass(frozen=True)
 class ShardResult:
-    """The embeddings of one captions shard, in its row order.
+    """What came of one captions shard.
 
     Attributes:
-        embeddings: [N, D] in the stage's dtype, unit norm.
+        file: The committed data file.
         cut: Captions that the model cut.
         cut_example: The first of them.
     """
 
-    embeddings: np.ndarray[Any, Any]
+    file: FileEntry
     cut: int
     cut_example: str | None
 
 
 @dataclass(frozen=True)
 class EmbedStage:
-    """How a captions shard becomes embeddings; the shard is the path of its file.
+    """How a captions shard becomes a data shard; the shard is the captions file's entry.
 
     Attributes:
-        spec: The space to load.
+        cache: The cache's folder, an absolute path.
+        spec: The space to load, its paths absolute.
+        space: What the space has to be.
         device: Where to compute.
         batch_size: Texts in a batch, None for what suits the device.
         space_name: For a stored table whose file does not name its space.
-        dtype: `float16` or `float32`, of the result.
+        dtype: `float16` or `float32`, of the embeddings.
         threads: CPU threads of the process.
     """
 
+    cache: str
     spec: str
+    space: SpaceRecord
     device: str
     batch_size: int | None
     space_name: str | None
     dtype: str
     threads: int
 
-    def prepare(self) -> Callable[[str, Tick], ShardResult]:
-        """Load the space, once a process."""
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The cache."""
+        return (self.cache,)
+
+    def prepare(self) -> Callable[[FileEntry, Tick], ShardResult]:
+        """Load the space, once a process.
+
+        Raises:
+            SpaceMismatchError: What this machine has under the spec is another space.
+        """
         import torch
 
-        from cache_store.spaces import load_space
+        from pipeline.spaces import load_matching
 
         torch.set_num_threads(self.threads)
-        space = load_space(
-            self.spec, device=self.device, batch_size=self.batch_size, space_name=self.space_name
+        model = load_matching(
+            self.spec,
+            self.space,
+            device=self.device,
+            batch_size=self.batch_size,
+            space_name=self.space_name,
         )
-        return lambda path, tick: embed_shard(space, Path(path), self.dtype, tick)
+        return self.with_model(model)
+
+    def with_model(self, model: Space) -> Callable[[FileEntry, Tick], ShardResult]:
+        """The work, where the model is loaded already."""
+        return lambda entry, tick: self._work(model, entry, tick)
+
+    def _work(self, model: Space, entry: FileEntry, tick: Tick) -> ShardResult:
+        from cache_store.commits import commit_data
+        from cache_store.shards import from_matrix, read_table
+
+        cache = Path(self.cache)
+        table = read_table(cache / entry.path)
+        texts: list[str] = table.column("caption").to_pylist()
+        vectors, cut = embed_texts(model, texts, self.dtype, tick)
+        table = table.append_column("embedding", from_matrix(vectors))
+        file = commit_data(cache, table, self.space, source=entry.sha256)
+        return ShardResult(file, len(cut), cut[0] if cut else None)
 
 
-def embed_shard(space: Space, path: Path, dtype: str, tick: Tick) -> ShardResult:
-    """Embed the captions of one file, which holds each caption once.
+def embed_texts(
+    space: Space, texts: list[str], dtype: str, tick: Tick
+) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Embed the captions of one shard, which holds each caption once.
 
     Args:
         space: The model.
-        path: A captions file.
+        texts: The captions.
         dtype: `float16` or `float32`, of the result.
         tick: Told of rows as they are finished.
+
+    Returns:
+        The embeddings, [N, D] of unit norm in row order, and the texts that the model cut.
     """
     import numpy as np
 
-    from cache_store.shards import read_table
-
-    texts: list[str] = read_table(path, columns=["caption"]).column("caption").to_pylist()
     vectors = np.empty((len(texts), space.dim), dtype=dtype)
     cut: list[str] = []
     for begin in range(0, len(texts), SLICE_ROWS):
@@ -93,4 +130,4 @@ def embed_shard(space: Space, path: Path, dtype: str, tick: Tick) -> ShardResult
         if space.text_limit is not None:
             cut.extend(part[row] for row in np.flatnonzero(space.too_long(part)))
         tick(len(part))
-    return ShardResult(vectors, len(cut), cut[0] if cut else None)
+    return vectors, cut

@@ -7,6 +7,7 @@ same name do not.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_store.errors import SpaceMismatchError, UsageError
@@ -41,6 +42,24 @@ def choose_spec(spec: str | None, record: SpaceRecord | None) -> str:
             "or a table of stored embeddings: --space stored:FILE.parquet",
         )
     return record.name
+
+
+def absolute_spec(spec: str) -> str:
+    """The same space, named so that a worker that was started in another folder finds it.
+
+    A hub id, `tiny` and what is absolute already stay as they are.
+    """
+    kind, _, rest = spec.strip().partition(":")
+    if not rest or (kind == "hf" and not Path(rest).expanduser().exists()):
+        return spec
+    path, mark, tokenizer = rest.partition("?tokenizer=")
+    if mark and not tokenizer.startswith("hf:"):
+        tokenizer = _absolute(tokenizer)
+    return f"{kind}:{_absolute(path)}{mark}{tokenizer}"
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def load_matching(

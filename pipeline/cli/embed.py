@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated, Optional
 
 import typer
@@ -11,18 +10,14 @@ from cache_store import console
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
+    Crew,
     Device,
     OptionalDtype,
     SpaceSpec,
     command_line,
+    grouped,
     progress,
 )
-
-
-class Engine(str, Enum):
-    """Where the work runs."""
-
-    local = "local"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +25,10 @@ def register(app: typer.Typer) -> None:
     app.command("embed")(command)
 
 
+@grouped
 def command(
     cache: CacheFolder,
+    crew: Crew,
     space: SpaceSpec = None,
     space_name: Annotated[
         Optional[str],
@@ -47,16 +44,6 @@ def command(
         typer.Option(min=1, metavar="B", help="Captions in a batch.", show_default="by the device"),
     ] = None,
     device: Device = "auto",
-    engine: Annotated[Engine, typer.Option(help="Where the work runs.")] = Engine.local,
-    workers: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1,
-            metavar="W",
-            help="Processes; the rows are the same whatever their number.",
-            show_default="by the work and the CPU",
-        ),
-    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, metavar="T", help="CPU threads of each process.")
     ] = 1,
@@ -72,8 +59,8 @@ def command(
       lqtse-cache embed my-cache
       lqtse-cache embed my-cache --space laion:630k-audioset-best.pt --workers 4
       lqtse-cache embed my-cache --space hf:laion/clap-htsat-unfused --device cuda
+      lqtse-cache embed my-cache --engine ray --address auto
     """
-    del engine  # there is one
     from pipeline.embed import embed_cache
 
     report = embed_cache(
@@ -82,9 +69,11 @@ def command(
         dtype=dtype.value if dtype else None,
         batch_size=batch_size,
         device=device,
-        workers=workers,
+        workers=crew.workers,
         threads=threads,
         space_name=space_name,
+        engine=crew.engine.value,
+        address=crew.address,
         progress=progress("embed", "captions"),
     )
     if report.cut:

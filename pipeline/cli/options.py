@@ -6,7 +6,7 @@ import inspect
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional, get_type_hints
@@ -14,6 +14,13 @@ from typing import Annotated, Any, Optional, get_type_hints
 import typer
 
 from cache_store import console
+
+
+class EngineName(str, Enum):
+    """Where the work runs."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Dtype(str, Enum):
@@ -46,6 +53,36 @@ OptionalDtype = Annotated[
     Optional[Dtype],
     typer.Option("--dtype", help="How to store embeddings.", show_default="the cache's own"),
 ]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Where the work runs and how many do it; the same result whatever is chosen."""
+
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="Where the work runs: processes of this machine, or a Ray cluster "
+            "(pip install 'lqtse[ray]')."
+        ),
+    ] = EngineName.local
+    address: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A running Ray cluster that this machine is part of; `auto` finds it.",
+            show_default="a Ray of its own, here",
+        ),
+    ] = None
+    workers: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1,
+            metavar="W",
+            help="Processes; the result is the same whatever their number.",
+            show_default="by the work and the machine",
+        ),
+    ] = None
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

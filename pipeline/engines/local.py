@@ -17,23 +17,43 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from cache_store.errors import LqtseError, UsageError
+from pipeline.engines.base import Result, Shard, Stage, died, unexpected
 from pipeline.progress import Tick
 
-Shard = TypeVar("Shard")
-Result = TypeVar("Result")
-Shard_contra = TypeVar("Shard_contra", contravariant=True)
-Result_co = TypeVar("Result_co", covariant=True)
 
+class LocalEngine:
+    """This machine; see `pipeline.engines.base.Engine`."""
 
-class Stage(Protocol[Shard_contra, Result_co]):
-    """What is done to a shard; it is sent to the workers, so it holds settings and no models."""
+    name = "local"
 
-    def prepare(self) -> Callable[[Shard_contra, Tick], Result_co]:
-        """Load what the work needs, once a process, and return the work itself."""
-        ...
+    def device(self, wanted: str) -> str:
+        """The device of this machine."""
+        from cache_store.spaces import pick_device
+
+        return pick_device(wanted)
+
+    def home(self, device: str) -> str:
+        """The same: a single worker is this process."""
+        return device
+
+    def room(self, device: str, threads: int) -> int | None:
+        """None: whether starting processes pays depends on the work."""
+        return None
+
+    def map_shards(
+        self,
+        stage: Stage[Shard, Result],
+        shards: Sequence[Shard],
+        *,
+        workers: int,
+        tick: Tick,
+        prepared: Callable[[Shard, Tick], Result] | None = None,
+    ) -> Iterator[tuple[int, Result]]:
+        """Run a stage over shards, as `map_shards` of this module."""
+        return map_shards(stage, shards, workers=workers, tick=tick, prepared=prepared)
 
 
 def map_shards(
@@ -141,12 +161,7 @@ def _receive(worker: _Worker) -> tuple[str, Any]:
         kind, value = worker.connection.recv()
     except (EOFError, ConnectionError) as error:
         worker.process.join()
-        raise UsageError(
-            "a worker process died, most often for lack of memory",
-            found=f"exit code {worker.process.exitcode}",
-            hint="What was committed is kept: run again with fewer --workers "
-            "or a smaller --batch-size",
-        ) from error
+        raise UsageError(**died(f"exit code {worker.process.exitcode}")) from error
     return kind, value
 
 
@@ -166,7 +181,7 @@ def _work(connection: Connection, stage: Stage[Any, Any]) -> None:
         except (EOFError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - told to the parent, which ends the run
-            connection.send(("fault", RuntimeError(f"{type(error).__name__}: {error}")))
+            connection.send(("fault", unexpected(error)))
 
 
 def _end_with_parent() -> None:

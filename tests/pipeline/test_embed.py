@@ -28,7 +28,7 @@ from cache_store.manifest import Manifest, newest_manifest
 from cache_store.verify import verify_cache
 from cache_store.writer import CacheWriter, open_writer
 from pipeline.embed import EmbedReport, embed_cache
-from pipeline.engines import map_shards
+from pipeline.engines import LocalEngine, map_shards
 from pipeline.importing import import_captions
 from tests.pipeline.materials import (
     DIM,
@@ -255,11 +255,11 @@ def test_workers_are_chosen_by_the_work_the_cores_and_the_shards(
     monkeypatch.setattr("pipeline.embed.available_cores", lambda: cores)
     asked: list[int] = []
 
-    def here(*arguments: Any, workers: int, **rest: Any) -> Any:
+    def here(_: LocalEngine, *arguments: Any, workers: int, **rest: Any) -> Any:
         asked.append(workers)
         return map_shards(*arguments, workers=1, **rest)
 
-    monkeypatch.setattr("pipeline.embed.map_shards", here)
+    monkeypatch.setattr(LocalEngine, "map_shards", here)
     embed_cache(cache, device="cpu")
     assert asked == [expected]
 
