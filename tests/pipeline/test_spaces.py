@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cache_store.errors import SpaceMismatchError, UsageError
 from cache_store.manifest import SpaceRecord, named_space
-from pipeline.spaces import check_same, choose_spec, load_matching, loadable
+from pipeline.spaces import absolute_spec, check_same, choose_spec, load_matching, loadable
 from tests.pipeline.materials import DIM, HashSpace
 
 HASH = HashSpace().record
@@ -45,3 +47,17 @@ def test_the_fingerprint_decides_and_not_the_name(monkeypatch: pytest.MonkeyPatc
 def test_a_refusal_names_both_spaces() -> None:
     with pytest.raises(SpaceMismatchError, match=r"one.*named:.*two.*named:"):
         check_same(named_space("two", DIM), named_space("one", DIM))
+
+
+def test_a_spec_is_the_same_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "clap").mkdir()
+    assert absolute_spec("tiny") == "tiny"
+    assert absolute_spec("hf:laion/clap-htsat-unfused") == "hf:laion/clap-htsat-unfused"
+    assert absolute_spec("hf:clap") == f"hf:{tmp_path}/clap"
+    assert absolute_spec("stored:~/t.parquet") == "stored:/home/me/t.parquet"
+    assert absolute_spec("laion:/w/m.pt?tokenizer=t") == f"laion:/w/m.pt?tokenizer={tmp_path}/t"
+    assert absolute_spec("laion:m.pt?tokenizer=hf:r") == f"laion:{tmp_path}/m.pt?tokenizer=hf:r"

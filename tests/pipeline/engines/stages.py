@@ -17,12 +17,14 @@ class Square:
     """Squares numbers.
 
     Attributes:
-        fault: What shard 3 does: "error", "bug" or "death"; "slow" is for all of them.
-        folder: Where shard 3 remembers its deaths, for a fault "death once".
+        fault: What shard 3 does: "error", "bug", "death", or "death once"; "unprepared" for all.
+        folder: Where shards leave a file that names them and their process, if they wait.
+        waits: Shards that wait until there is a file "go" beside theirs, a minute at most.
     """
 
     fault: str = ""
     folder: str = "."
+    waits: tuple[int, ...] = ()
     device: str = "cpu"
     threads: int = 1
 
@@ -46,9 +48,11 @@ class Square:
         if self.fault == "death once" and shard == 3 and not self._died_before():
             time.sleep(1.5)  # long enough for the tick to be told
             os._exit(9)
-        if self.fault == "slow":
+        if shard in self.waits:
             Path(self.folder, f"{shard}.{os.getpid()}").touch()
-            time.sleep(60)
+            end = time.monotonic() + 60
+            while not Path(self.folder, "go").exists() and time.monotonic() < end:
+                time.sleep(0.02)
         tick(shard - 1)
         return shard * shard, os.getpid()
 

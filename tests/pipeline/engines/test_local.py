@@ -54,7 +54,7 @@ _PARENT = """
 from pipeline.engines import map_shards
 from tests.pipeline.engines.stages import Square
 if __name__ == "__main__":
-    list(map_shards(Square("slow"), [1, 2], workers=2, tick=lambda rows: None))
+    list(map_shards(Square(waits=(1, 2)), [1, 2], workers=2, tick=lambda rows: None))
 """
 
 
