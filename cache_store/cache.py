@@ -19,7 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_store.errors import DataError, SpaceMismatchError, UsageError
-from cache_store.manifest import Manifest, SpaceRecord, newest_manifest
+from cache_store.manifest import (
+    Manifest,
+    SpaceRecord,
+    manifest_numbers,
+    newest_manifest,
+    read_manifest,
+)
 from cache_store.opening import check_footers, open_matrix
 from cache_store.retrieval import Hits, Retrieval
 from cache_store.rows import RowReader
@@ -35,25 +41,42 @@ __all__ = ["Cache", "Hits", "open_cache"]
 _SAMPLE_PURPOSE = 0x5A3B1E  # sets this generator apart from others of the same seed
 
 
-def open_cache(path: str | Path) -> Cache:
+def open_cache(path: str | Path, manifest: int | None = None) -> Cache:
     """Open a cache for reading.
 
+    Args:
+        path: The folder.
+        manifest: The number of an older manifest, to see the cache as it was; the newest by
+            default. `lqtse-cache compact` drops older ones.
+
     Raises:
-        DataError: If there is no cache at `path`.
+        DataError: If there is no cache at `path`, or no manifest of this number.
         DamagedError: If something is missing or cut.
         MismatchError: If a file is of another space or another version.
     """
     folder = Path(path)
-    manifest = newest_manifest(folder)
-    if manifest is None:
+    there = _older_manifest(folder, manifest) if manifest is not None else newest_manifest(folder)
+    if there is None:
         raise DataError(
             "no cache",
             where=folder,
             hint=f"Make one: lqtse-cache generate {folder} -n 1000, "
             f"or lqtse-cache import {folder} --captions FILE",
         )
-    check_footers(folder, manifest)
-    return Cache(folder, manifest)
+    check_footers(folder, there)
+    return Cache(folder, there)
+
+
+def _older_manifest(folder: Path, number: int) -> Manifest | None:
+    numbers = manifest_numbers(folder)
+    if numbers and number not in numbers:
+        raise DataError(
+            "no manifest of this number",
+            where=folder,
+            expected=", ".join(map(str, numbers[-20:])),
+            found=number,
+        )
+    return read_manifest(folder, number) if numbers else None
 
 
 class Cache:
@@ -63,7 +86,7 @@ class Cache:
 
     Attributes:
         path: The folder.
-        manifest: What was the newest manifest when it was opened.
+        manifest: The manifest that it was opened at.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class FileLayer:
         _sync(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
 
     def remove(self, path: Path) -> None:
-        """Remove a temporary file."""
+        """Remove a file; it may be gone already."""
         path.unlink(missing_ok=True)
 
 
@@ -145,6 +146,11 @@ def replace_file(path: Path, data: bytes, layer: FileLayer = DISK) -> None:
         layer.sync_file(tmp)
         layer.rename(tmp, path)
         layer.sync_folder(path.parent)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes, for `commit_file` to write."""
+    shutil.copyfile(source, target)
 
 
 def sweep(folder: Path, layer: FileLayer = DISK) -> int:

@@ -3,8 +3,10 @@
 On the holder's own machine the process table decides: a process of that id and start time lives or
 it does not, so a killed writer never blocks the next. From another machine (or another container,
 whose process table we cannot see) only the heartbeat speaks: the file's modification time, compared
-with that of a file made just now in the same folder, so that clocks need not agree. The lease keeps
-writers from wasted work; that nothing is overwritten is promised by the manifest's exclusive link.
+with that of a file made just now in the same folder, so that clocks need not agree. Since a clock
+can jump, a holder that seems silent is watched for some heartbeats before it is called dead. The
+lease keeps writers from wasted work; that nothing is overwritten is promised by the manifest's
+exclusive link.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +28,8 @@ from cache_store.files import TMP_PREFIX
 
 LEASE_NAME = ".lease"
 HEARTBEAT_SECONDS = 20.0
-SILENCE_SECONDS = 300.0  # a holder on another machine that was silent for so long is dead
+SILENCE_SECONDS = 300.0  # a holder on another machine that was silent for so long may be dead
+WATCHED_BEATS = 2.5  # and is, if it is then silent for so many heartbeats more
 _GUARD_NAME = ".lease.lock"
 
 
@@ -74,9 +78,10 @@ class Lease:
         Raises:
             LeaseHeldError: If a live process holds it; host and process are named.
         """
+        dead = _watch(self.path)  # before the guard: others shall not wait with us
         with _guarded(self.path.parent):
             previous = _read(self.path)
-            if previous is not None and _alive(previous, self.path):
+            if previous is not None and previous != dead and _alive(previous, self.path):
                 raise LeaseHeldError(
                     "another process writes to this cache",
                     where=self.path.parent,
@@ -123,8 +128,7 @@ class Lease:
 def live_holder(folder: Path) -> Holder | None:
     """Who writes to the cache in `folder`, None for nobody; only looks, and touches nothing.
 
-    A holder on another machine counts as alive: only its silence could tell, and measuring that
-    takes a file.
+    A holder on another machine counts as alive: only watching it could tell.
     """
     holder = _read(folder / LEASE_NAME)
     if holder is None or not _same_table(holder) or _alive(holder, folder / LEASE_NAME):
@@ -144,7 +148,29 @@ def _alive(holder: Holder, path: Path) -> bool:
     if _same_table(holder):
         started = _start_time(holder.pid)
         return started is not None and abs(started - holder.started) < 0.5
-    return _silence(path) < SILENCE_SECONDS
+    # Also when the silence says otherwise: only `_watch` calls somebody dead whom we cannot see.
+    return True
+
+
+def _watch(path: Path) -> Holder | None:
+    """Return the holder if it is on another machine and dead, by all that can be seen; or None."""
+    holder = _read(path)
+    if holder is None or _same_table(holder) or abs(_silence(path)) < SILENCE_SECONDS:
+        return None
+    last = _beat_of(path)
+    end = time.monotonic() + WATCHED_BEATS * HEARTBEAT_SECONDS
+    while time.monotonic() < end:
+        time.sleep(HEARTBEAT_SECONDS / 20)
+        if _beat_of(path) != last or _read(path) != holder:
+            return None
+    return holder
+
+
+def _beat_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _same_table(holder: Holder) -> bool:
@@ -153,7 +179,10 @@ def _same_table(holder: Holder) -> bool:
 
 
 def _silence(path: Path) -> float:
-    """Return the seconds since the last heartbeat, by the clock of the disk that holds it."""
+    """Return the seconds since the last heartbeat, by the clock of the disk that holds it.
+
+    Below zero if that clock was set back meanwhile.
+    """
     probe = path.with_name(f"{TMP_PREFIX}{uuid.uuid4().hex}")
     probe.touch()
     try:
@@ -185,8 +214,13 @@ def _start_time(pid: int) -> float | None:
 
 
 def _namespace() -> str:
+    """Return what tells process tables apart that machines of one name may have.
+
+    The first table of every Linux machine goes by the same number, so the boot counts as well.
+    """
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -15,69 +15,33 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cache_store.entries import (
+    FileEntry,
+    IndexEntry,
+    SpaceRecord,
+    check_content,
+    check_file,
+    named_space,
+)
 from cache_store.errors import DamagedError, VersionMismatchError
-from cache_store.files import hash_file
 from cache_store.layout import MANIFEST_FOLDER
 from cache_store.schema import FORMAT
 
-_NAMED = "named:"
-
-
-@dataclass(frozen=True)
-class SpaceRecord:
-    """An embedding space: which model, told by the hash of its weights and preprocessing.
-
-    Attributes:
-        name: What to call it in messages.
-        fingerprint: Equal if and only if embeddings may meet.
-        dim: D, the embedding size.
-    """
-
-    name: str
-    fingerprint: str
-    dim: int
-
-
-def named_space(name: str, dim: int) -> SpaceRecord:
-    """Return the record of a space known by name only: embeddings that were made elsewhere."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return SpaceRecord(name, _NAMED + digest[:32], dim)
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file of the cache.
-
-    Attributes:
-        path: Relative to the cache, with forward slashes.
-        sha256: Of all its bytes, in hex.
-        bytes: Its size.
-        rows: How many rows it holds.
-        source: For data: the SHA-256 of the captions file it was embedded from, "" if imported.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    rows: int
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class IndexEntry:
-    """One index, derived from the data.
-
-    Attributes:
-        kind: "exact" (the matrix as .npy), "flat" or "hnsw" (FAISS).
-        files: Its files.
-        built_from: `Manifest.data_hash()` of the data it was built from.
-        params: What it was built with, and what was measured (recall).
-    """
-
-    kind: str
-    files: tuple[FileEntry, ...]
-    built_from: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+__all__ = [
+    "FileEntry",
+    "IndexEntry",
+    "Manifest",
+    "SpaceRecord",
+    "check_content",
+    "check_file",
+    "last_whole",
+    "manifest_numbers",
+    "manifest_path",
+    "named_space",
+    "newest_manifest",
+    "parse_manifest",
+    "read_manifest",
+]
 
 
 @dataclass(frozen=True)
@@ -178,14 +142,18 @@ def newest_manifest(folder: Path) -> Manifest | None:
     try:
         return read_manifest(folder, numbers[-1])
     except DamagedError as error:
-        whole = _last_whole(folder, numbers[:-1])
+        whole = last_whole(folder, numbers[:-1])
         hint = (
-            f"The last whole one is {manifest_path(folder, whole)}: restore the file from a copy, "
-            "or move it away to go back to that state"
+            f"The last whole one is {manifest_path(folder, whole)}. "
             if whole is not None
-            else "No other manifest is whole: restore the folder from a copy"
+            else "No other manifest is whole. "
         )
-        raise DamagedError(error.what, where=error.where, found=error.found, hint=hint) from error
+        raise DamagedError(
+            error.what,
+            where=error.where,
+            found=error.found,
+            hint=f"{hint}See what can be mended: lqtse-cache repair {folder} --dry-run",
+        ) from error
 
 
 def read_manifest(folder: Path, number: int) -> Manifest:
@@ -200,6 +168,21 @@ def read_manifest(folder: Path, number: int) -> Manifest:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise DamagedError("a manifest is missing", where=path) from error
+    return parse_manifest(data, number, path)
+
+
+def parse_manifest(data: bytes, number: int, path: Path) -> Manifest:
+    """Return the manifest that is spelled in `data`.
+
+    Args:
+        data: All bytes of the file.
+        number: Its number.
+        path: Where they come from, for the message.
+
+    Raises:
+        DamagedError: If any bit is not as it was written.
+        VersionMismatchError: If another version of the format wrote it.
+    """
     try:
         record = json.loads(data)
         if record["self_hash"] != _hash(record) or data != _spell(record):
@@ -220,7 +203,8 @@ def read_manifest(folder: Path, number: int) -> Manifest:
     return manifest
 
 
-def _last_whole(folder: Path, numbers: list[int]) -> int | None:
+def last_whole(folder: Path, numbers: list[int]) -> int | None:
+    """Return the last of these numbers whose manifest can be used, None if none can."""
     for number in reversed(numbers):
         try:
             read_manifest(folder, number)
@@ -257,45 +241,3 @@ def _parse(record: dict[str, Any]) -> Manifest:
         "provenance": tuple(record["provenance"]),
     }
     return Manifest(**{**record, **rest})
-
-
-def check_file(folder: Path, entry: FileEntry) -> Path:
-    """Return the path of a file that is there with the right size; its bytes are not read.
-
-    Raises:
-        DamagedError: If it is missing or was cut.
-    """
-    path = folder / entry.path
-    hint = "Restore it from a copy; lqtse-cache verify shows all that is damaged"
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise DamagedError("a file of the cache is missing", where=path, hint=hint) from error
-    if size != entry.bytes:
-        raise DamagedError(
-            "a file of the cache has the wrong size",
-            where=path,
-            expected=f"{entry.bytes} bytes",
-            found=f"{size} bytes",
-            hint=hint,
-        )
-    return path
-
-
-def check_content(folder: Path, entry: FileEntry) -> Path:
-    """Return the path of a file whose bytes are the ones that were committed: all are read.
-
-    Raises:
-        DamagedError: If it is missing or any bit of it changed.
-    """
-    path = check_file(folder, entry)
-    digest = hash_file(path)
-    if digest != entry.sha256:
-        raise DamagedError(
-            "a file of the cache does not match its hash",
-            where=path,
-            expected=entry.sha256[:16],
-            found=digest[:16],
-            hint="Restore it from a copy; lqtse-cache verify shows all that is damaged",
-        )
-    return path

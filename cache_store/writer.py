@@ -25,12 +25,11 @@ from cache_store.card import render_card
 from cache_store.commits import commit, commit_data, commit_table
 from cache_store.errors import (
     LeaseHeldError,
-    SpaceMismatchError,
-    UsageError,
     storage_errors,
 )
-from cache_store.files import DISK, FileLayer, link_file, replace_file, sweep
-from cache_store.layout import CARD_NAME, FOLDERS, INDEX_FOLDER, check_folder
+from cache_store.files import DISK, FileLayer, link_file, replace_file
+from cache_store.holding import hold
+from cache_store.layout import CARD_NAME, INDEX_FOLDER
 from cache_store.lease import Lease
 from cache_store.manifest import (
     FileEntry,
@@ -40,6 +39,7 @@ from cache_store.manifest import (
     manifest_path,
     newest_manifest,
 )
+from cache_store.one_space import Held
 from cache_store.resume import find_unlisted, space_of
 
 
@@ -49,14 +49,17 @@ class CacheWriter:
     Attributes:
         path: The cache.
         manifest: The newest manifest, None before the first.
+        layer: The operations on the disk.
     """
 
-    def __init__(self, path: Path, lease: Lease, layer: FileLayer = DISK) -> None:
+    def __init__(
+        self, path: Path, lease: Lease, manifest: Manifest | None, layer: FileLayer = DISK
+    ) -> None:
         self.path = path
-        self.manifest = newest_manifest(path)
+        self.manifest = manifest
+        self.layer = layer
         self._lease = lease
-        self._layer = layer
-        self._space, self._dtype = self.current.space, self.current.dtype
+        self._held = Held(self.current.space, self.current.dtype)
 
     @property
     def current(self) -> Manifest:
@@ -72,7 +75,7 @@ class CacheWriter:
         """
         table = schema.conform(table, schema.captions_schema())
         checks.check_captions(table)
-        return commit_table(self.path, schema.CAPTIONS, table, self._layer)
+        return commit_table(self.path, schema.CAPTIONS, table, self.layer)
 
     def write_rejects(self, table: pa.Table) -> FileEntry:
         """Commit a file of refused captions; columns as `schema.rejects_schema` names them.
@@ -82,7 +85,7 @@ class CacheWriter:
             StorageError: If it cannot be written.
         """
         table = schema.conform(table, schema.rejects_schema())
-        return commit_table(self.path, schema.REJECTS, table, self._layer)
+        return commit_table(self.path, schema.REJECTS, table, self.layer)
 
     def write_data(self, table: pa.Table, space: SpaceRecord, source: str = "") -> FileEntry:
         """Commit a file of captions with embeddings.
@@ -98,9 +101,9 @@ class CacheWriter:
             StorageError: If it cannot be written.
         """
         dim, dtype = schema.embedding_type(table.schema)
-        self._check_space(space, dim, dtype)
-        entry = commit_data(self.path, table, space, source, self._layer)
-        self._space, self._dtype = space, dtype
+        held = self._held.with_more(self.path, space, dim, dtype)
+        entry = commit_data(self.path, table, space, source, self.layer)
+        self._held = held
         return entry
 
     def unlisted_data(self, space: SpaceRecord, dtype: str) -> dict[str, FileEntry]:
@@ -129,7 +132,7 @@ class CacheWriter:
         Raises:
             StorageError: If it cannot be written.
         """
-        return commit(self.path, INDEX_FOLDER, suffix, write, check, rows, self._layer)
+        return commit(self.path, INDEX_FOLDER, suffix, write, check, rows, self.layer)
 
     def publish(self, *, step: Mapping[str, Any] | None = None, **changes: Any) -> Manifest:
         """Make what was committed visible: write the next manifest, then the card.
@@ -170,14 +173,14 @@ class CacheWriter:
             number=previous.number + 1,
             created=now,
             tool_version=_tool_version(),
-            space=self._space if draft.data else None,
-            dtype=self._dtype if draft.data else None,
+            space=self._held.space if draft.data else None,
+            dtype=self._held.dtype if draft.data else None,
         ).sealed()
         self._lease.check()
         path = manifest_path(self.path, draft.number)
         try:
             with storage_errors(path):
-                link_file(path, draft.to_bytes(), self._layer)
+                link_file(path, draft.to_bytes(), self.layer)
         except FileExistsError as error:
             raise LeaseHeldError(
                 "another process published meanwhile",
@@ -195,7 +198,7 @@ class CacheWriter:
         path, card = self.path / CARD_NAME, render_card(self.manifest).encode()
         if not path.is_file() or path.read_bytes() != card:
             with storage_errors(path):
-                replace_file(path, card, self._layer)
+                replace_file(path, card, self.layer)
 
     def _adopt(self, data: tuple[FileEntry, ...]) -> None:
         """Take the space over from files that another run committed (`unlisted_data`)."""
@@ -203,33 +206,7 @@ class CacheWriter:
         for entry in data:
             if entry.path not in listed:
                 space, dtype = space_of(self.path, entry)
-                self._check_space(space, space.dim, dtype)
-                self._space, self._dtype = space, dtype
-
-    def _check_space(self, space: SpaceRecord, dim: int, dtype: str) -> None:
-        if space.dim != dim:
-            raise SpaceMismatchError(
-                "embeddings of the wrong width",
-                where=self.path,
-                expected=f"{space.dim}, the width of {space.name}",
-                found=dim,
-            )
-        if self._space is not None and self._space.fingerprint != space.fingerprint:
-            raise SpaceMismatchError(
-                "the cache holds embeddings of another space",
-                where=self.path,
-                expected=f"{self._space.name} ({self._space.fingerprint[:16]})",
-                found=f"{space.name} ({space.fingerprint[:16]})",
-                hint="Use the same model, or start another cache for this one",
-            )
-        if self._dtype is not None and self._dtype != dtype:
-            raise SpaceMismatchError(
-                "the cache holds embeddings of another type",
-                where=self.path,
-                expected=self._dtype,
-                found=dtype,
-                hint=f"Run the same command with --dtype {self._dtype}",
-            )
+                self._held = self._held.with_more(self.path, space, space.dim, dtype)
 
 
 @contextmanager
@@ -251,23 +228,10 @@ def open_writer(
         StorageError: If it cannot be written.
     """
     folder = Path(path)
-    check_folder(folder, create)
-    with storage_errors(folder):
-        try:
-            layer.make_folder(folder)
-        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise UsageError("cannot make a folder here", where=folder) from error
-        lease = Lease(folder)
-        lease.acquire()
-    try:
-        with storage_errors(folder):
-            for name in (".", *FOLDERS):
-                sweep(folder / name, layer)
-        writer = CacheWriter(folder, lease, layer)
+    with hold(folder, create=create, layer=layer) as lease:
+        writer = CacheWriter(folder, lease, newest_manifest(folder), layer)
         writer.write_card()
         yield writer
-    finally:
-        lease.release()
 
 
 def _tool_version() -> str:

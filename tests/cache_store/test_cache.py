@@ -343,3 +343,14 @@ def test_the_public_names_are_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = cache_store.nothing  # type: ignore[attr-defined]
     assert set(cache_store.__all__) <= set(dir(cache_store))
+
+
+def test_an_older_manifest_can_be_opened(cache_path: Path) -> None:
+    with open_cache(cache_path, manifest=1) as old, open_cache(cache_path) as new:
+        assert (old.manifest.number, len(old)) == (1, 40)
+        assert (new.manifest.number, len(new)) == (2, 65)
+        assert (old.embeddings == new.embeddings[:40]).all()
+    with pytest.raises(DataError, match=r"no manifest of this number.*expected 1, 2, found 7"):
+        open_cache(cache_path, manifest=7)
+    with pytest.raises(DataError, match="no cache"):
+        open_cache(cache_path / "nothing", manifest=1)

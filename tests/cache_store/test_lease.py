@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -102,15 +103,46 @@ def test_a_process_that_got_the_same_number_does_not_hold(tmp_path: Path) -> Non
     lease.release()
 
 
-def test_far_away_only_the_heartbeat_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "silence", [SILENCE_SECONDS + 30, -SILENCE_SECONDS - 3600], ids=["silent", "clock set back"]
+)
+def test_far_away_only_the_heartbeat_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silence: float
+) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.05)
     elsewhere = replace(Holder.of_this_process(), host="other-machine", pid=1)
     plant(tmp_path, elsewhere, silence=SILENCE_SECONDS - 30)
     with pytest.raises(LeaseHeldError, match=r"process 1 on other-machine.*If it is dead"):
         Lease(tmp_path).acquire()
-    plant(tmp_path, elsewhere, silence=SILENCE_SECONDS + 30)
+    plant(tmp_path, elsewhere, silence=silence)
     lease = Lease(tmp_path)
     assert lease.acquire() == elsewhere
     lease.release()
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400])
+def test_a_clock_that_jumps_kills_nobody_whose_heart_beats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.5)
+    elsewhere = replace(Holder.of_this_process(), host="other-machine", pid=1)
+    path = plant(tmp_path, elsewhere, silence=jump)  # as it looks after the jump
+    beat = threading.Timer(0.3, lambda: os.utime(path))
+    beat.start()
+    try:
+        with pytest.raises(LeaseHeldError, match="process 1 on other-machine"):
+            Lease(tmp_path).acquire()
+    finally:
+        beat.join()
+
+
+def test_a_machine_of_the_same_name_is_another_machine(tmp_path: Path) -> None:
+    # A cluster's nodes may all be called localhost, and have one number for their first table.
+    me = Holder.of_this_process()
+    other_boot = me.namespace.replace(me.namespace.split()[0], "0" * 8)
+    plant(tmp_path, replace(me, namespace=other_boot, pid=2**22 + 1))
+    with pytest.raises(LeaseHeldError, match="If it is dead"):
+        Lease(tmp_path).acquire()
 
 
 def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
