@@ -213,12 +213,35 @@ def _told_card(step: Step) -> str:
     return ", ".join(said)
 
 
+def _told_merge(step: Step) -> str:
+    given = [
+        f"{one['taken']:,} of {one['captions']:,} from {one['name']}" for one in step["counts"]
+    ]
+    licences = step.get("licenses") or {}
+    terms = [f"{name}: {licence}" for name, licence in licences.items()]
+    text = "captions: " + ", ".join(given)
+    return text + ("; licences: " + ", ".join(terms) if terms else "")
+
+
+def _told_compact(step: Step) -> str:
+    text = f"{step['rows']:,} captions kept, {step['removed']:,} removed ones left out"
+    return f"{text}; {step['files_before']:,} files became {step['files_after']:,}"
+
+
+def _told_remove(step: Step) -> str:
+    how = f" by `{step['where']}`" if "where" in step else " by their ids"
+    return f"{step['removed']:,} of {step['captions']:,} captions removed{how}"
+
+
 # What a step must tell, and how it is put into words.
 _TOLD: dict[str, tuple[tuple[str, ...], Callable[[Step], str]]] = {
     "import": (("added", "read", "source", "sha256"), _told_import),
     "embed": (("captions", "space", "dtype", "device", "cut"), _told_embed),
     "index": (("kind", "rows"), _told_index),
     "card": ((), _told_card),
+    "merge": (("counts",), _told_merge),
+    "compact": (("rows", "removed", "files_before", "files_after"), _told_compact),
+    "remove": (("removed", "captions"), _told_remove),
 }
 
 

@@ -15,6 +15,7 @@ from cache_store import console
 from pipeline.cli import (
     batches,
     card,
+    compact,
     concepts,
     dedupe,
     demo,
@@ -27,7 +28,9 @@ from pipeline.cli import (
     import_,
     index,
     join,
+    merge,
     plan,
+    remove,
     retry,
     search,
     show,
@@ -108,6 +111,9 @@ for _command in (
     verify,
     diversity,
     dedupe,
+    remove,
+    compact,
+    merge,
     sounds,
     doctor,
 ):
