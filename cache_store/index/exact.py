@@ -1,12 +1,15 @@
 """Exact search: one matrix product over the whole cache, in blocks.
 
-Cost: B·N·D multiply-adds and one pass over the matrix; memory beyond the matrix is bounded by the
-block, whatever N and B. The product makes a short list of k and some more rows; `rerank` gives them
-their final scores. If the short list might have missed a row, because its last product lies within
-the product's error bound of the k-th final score, it is made again, four times as wide, for the
-queries concerned: so the answer is exact even where many captions are almost, or entirely, equal.
+Cost: B·N·D multiply-adds and one pass over the rows. The product may be coarse (`precision`): it
+only chooses candidates, every row that its error bound lets into the answer (`candidates`), and
+`rerank` gives those their final scores. So the answer is exact in any precision, even where many
+captions are almost, or entirely, equal.
 
-Letters: B queries, N rows, D embedding size, K neighbours, W width of the short list.
+Memory on a CPU, beside the matrix, which may be memory-mapped: the rows in the form that is
+multiplied, half of a float16 matrix in int8, and none for rows that would take more than 2 GiB;
+and the blocks, whatever N and B.
+
+Letters: B queries, N rows, D embedding size, K neighbours, W candidates of a query.
 """
 
 from __future__ import annotations
@@ -19,14 +22,16 @@ import torch
 from torch import Tensor
 
 from cache_store.errors import DamagedError, DataError, MismatchError, UsageError
-from cache_store.index.rerank import IdLookup, order, product_error, rescore
+from cache_store.index.candidates import Candidates, TooManyError
+from cache_store.index.precision import FORMS, Products, make_products
+from cache_store.index.rerank import IdLookup, order, rescore
+from cache_store.index.workers import Take, share_out
 
-SLACK = 16  # rows of the short list beyond k
-_BLOCK_BYTES = 16 << 20  # scores, or widened vectors, of one block
-_RESIDENT_BYTES = 2 << 30  # a float16 matrix on a CPU is kept as float32 up to this size
+_BLOCK_BYTES = 1 << 20  # products of one block on one core
+_GPU_BLOCK_BYTES = 256 << 20
+_MOST_BLOCK_ROWS = 32_768
 _QUERIES = 1024  # queries searched at once
-_RUN = 64  # neighbouring columns that share a maximum
-_LIST_CELLS = 1 << 22  # queries times width searched at once
+_LIST_CELLS = 1 << 22  # candidates held at once
 
 
 class ExactIndex:
@@ -37,8 +42,10 @@ class ExactIndex:
         ids: The captions' ids, or a function from rows to ids; read only where scores are equal.
             Without them the smaller row wins a tie.
         device: Where to search.
-        block_rows: Rows to multiply at once; by default as many as keep a block at 16 MiB.
+        block_rows: Rows to multiply at once; by default as many as suit the device.
         excluded: Rows (int64) that are never returned.
+        precision: "float32", "bfloat16" or "int8" to choose candidates in; "auto" takes what this
+            machine multiplies fastest. The answer does not depend on it.
     """
 
     def __init__(
@@ -48,7 +55,12 @@ class ExactIndex:
         device: str | torch.device = "cpu",
         block_rows: int | None = None,
         excluded: Tensor | None = None,
+        precision: str = "auto",
     ) -> None:
+        if precision not in ("auto", *FORMS):
+            raise UsageError(
+                "unknown precision", expected=", ".join(("auto", *FORMS)), found=repr(precision)
+            )
         if matrix.ndim != 2 or matrix.dtype not in (torch.float16, torch.float32):
             raise UsageError(
                 "cannot search this matrix",
@@ -58,9 +70,8 @@ class ExactIndex:
         self.device = torch.device(device)
         self.block_rows = block_rows
         self.matrix = matrix.to(self.device)
-        # A GPU widens a block at no cost; a CPU takes longer for that than for a small product.
-        if self.device.type == "cpu" and matrix.numel() * 4 <= _RESIDENT_BYTES:
-            self.matrix = self.matrix.float()
+        self._precision = precision
+        self._products: Products | None = None  # made by the first search: that costs a pass
         self._ids = _lookup(ids)
         self._live: Tensor | None = None
         if excluded is not None and excluded.numel():
@@ -93,7 +104,9 @@ class ExactIndex:
                 found=len(matrix),
             )
         excluded = None if self._live is None else torch.nonzero(~self._live)[:, 0]
-        return ExactIndex(matrix, self._ids, self.device, self.block_rows, excluded)
+        return ExactIndex(
+            matrix, self._ids, self.device, self.block_rows, excluded, self._precision
+        )
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -119,86 +132,70 @@ class ExactIndex:
         queries = queries.to(self.device, torch.float32)
         # A trainer's autocast would make the product half precision without a word.
         with torch.autocast(self.device.type, enabled=False):
-            return self._search(queries, k, min(len(self.matrix), k + SLACK))
+            return self._search(queries, k)
 
     def _check(self, queries: Tensor, k: int) -> None:
         check_queries(queries, self.matrix.shape[1])
         check_k(k, len(self))
 
-    def _search(self, queries: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:
-        """Search with a short list of this width at first; in parts, so that memory is bounded."""
+    def _search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Search for some queries at once, so that memory is bounded."""
         scores = torch.empty(len(queries), k, dtype=torch.float32, device=self.device)
         rows = torch.empty(len(queries), k, dtype=torch.int64, device=self.device)
-        step = max(1, min(_QUERIES, _LIST_CELLS // width))
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            scores[part], rows[part] = self._search_part(queries[part], k, width)
+        for start in range(0, len(queries), _QUERIES):
+            part = slice(start, start + _QUERIES)
+            scores[part], rows[part] = self._search_part(queries[part], k)
         return scores, rows
 
-    def _search_part(self, queries: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:
-        products, candidates = self._shortlist(queries, width)
-        candidates.masked_fill_(products == -torch.inf, -1)
+    def _search_part(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        try:
+            candidates = self._candidates(queries, k)
+        except TooManyError:
+            # Very many almost equal rows: fewer queries at once, in the end one alone.
+            half = len(queries) // 2
+            parts = [self._search_part(part, k) for part in (queries[:half], queries[half:])]
+            scores, rows = (torch.cat(pair) for pair in zip(*parts, strict=True))
+            return scores, rows
         final = rescore(self.matrix, queries, candidates)
         if bool((torch.isnan(final) | (final == torch.inf)).any()):
             raise DamagedError(
                 "the cache holds embeddings that are not finite",
                 hint="lqtse-cache verify shows which",
             )
-        scores, rows = order(final, candidates, k, self._ids)
-        if width < len(self.matrix):
-            # A row outside the list has a product of at most the list's last.
-            reach = products[:, -1] + product_error(queries)
-            unsure = (reach >= scores[:, -1]).nonzero().flatten()
-            if len(unsure):
-                wider = min(len(self.matrix), 4 * width)
-                scores[unsure], rows[unsure] = self._search(queries[unsure], k, wider)
-        return scores, rows
+        return order(final, candidates, k, self._ids)
 
-    def _shortlist(self, queries: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Return the `width` largest products and their rows, larger first: [B, W] each."""
-        best = torch.empty(len(queries), 0, device=self.device)
-        rows = torch.empty(len(queries), 0, dtype=torch.int64, device=self.device)
+    def _candidates(self, queries: Tensor, k: int) -> Tensor:
+        """Return the rows that may be among the k best, int64 [B, W], -1 where there is none.
+
+        Raises:
+            TooManyError: If they are too many to hold for so many queries.
+        """
+        if self._products is None:
+            self._products = make_products(self.matrix, self._precision)
+        asked, error = self._products.ask(queries)
         step = self.block_rows or self._block_rows(len(queries))
-        for start in range(0, len(self.matrix), step):
-            block = self.matrix[start : start + step].float()
-            products = queries @ block.T
-            if self._live is not None:
-                products.masked_fill_(~self._live[start : start + step], -torch.inf)
-            top, columns = _largest(products, min(width, len(block)))
-            best = torch.cat([best, top], dim=1)
-            rows = torch.cat([rows, columns + start], dim=1)
-            if best.shape[1] > width:
-                best, kept = best.topk(width, dim=1)
-                rows = rows.gather(1, kept)
-        return best, rows
+        limit = _LIST_CELLS if len(queries) > 1 else len(self.matrix) + 1
+        found = Candidates(2 * error, k, limit)
+
+        def work(take: Take) -> None:
+            for number in iter(take, None):
+                start = number * step
+                stop = min(start + step, len(self.matrix))
+                products = products_of(asked, start, stop)
+                if self._live is not None:
+                    products.masked_fill_(~self._live[start:stop], -torch.inf)
+                found.add(products, start)
+
+        products_of = self._products.block
+        blocks = -(-len(self.matrix) // step)
+        share_out(work, blocks, alone=self.device.type != "cpu")
+        return found.rows()
 
     def _block_rows(self, queries: int) -> int:
-        widened = 0 if self.matrix.dtype == torch.float32 else self.matrix.shape[1]
-        return max(1024, _BLOCK_BYTES // (4 * max(queries, widened, 1)))
-
-
-def _largest(products: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return the `width` largest values of each line and their columns, larger first.
-
-    The largest values lie in the runs of columns with the largest maxima, as many runs as values:
-    so one pass for the maxima and a `topk` over the few runs that count, which together take less
-    than half the time of a `topk` over the whole line.
-
-    Shape:
-        products [B, M] -> [B, W] each.
-    """
-    runs = products.shape[1] // _RUN
-    if runs < 4 * width:
-        return products.topk(width, dim=1)
-    whole, rest = products[:, : runs * _RUN], products[:, runs * _RUN :]
-    folded = whole.unflatten(1, (runs, _RUN))
-    chosen = folded.amax(dim=2).topk(width, dim=1).indices
-    values = folded.gather(1, chosen[:, :, None].expand(-1, -1, _RUN)).flatten(1)
-    top, places = torch.cat([values, rest], dim=1).topk(width, dim=1)
-    inside = places < width * _RUN
-    run = chosen.gather(1, torch.where(inside, places // _RUN, 0))
-    columns = torch.where(inside, run * _RUN + places % _RUN, places + (runs - width) * _RUN)
-    return top, columns
+        if self.device.type != "cpu":
+            return max(1024, _GPU_BLOCK_BYTES // (4 * max(queries, self.matrix.shape[1])))
+        # Its products stay in a core's own cache.
+        return min(_MOST_BLOCK_ROWS, max(1024, _BLOCK_BYTES // (4 * max(queries, 1))))
 
 
 def check_queries(queries: Tensor, dim: int) -> None:

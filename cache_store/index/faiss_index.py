@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from cache_store.errors import DamagedError, MissingDependencyError, UsageError
-from cache_store.index.exact import SLACK, check_k, check_queries
+from cache_store.index.exact import check_k, check_queries
 from cache_store.index.rerank import IdLookup, order, product_error, rescore
 
+SLACK = 16  # rows of the short list beyond k
 FAISS_KINDS = ("flat", "hnsw")
 # FAISS's own defaults for M and the build, from its HNSW example; a wider search costs little and
 # recall is measured when the index is built.

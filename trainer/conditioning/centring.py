@@ -6,7 +6,7 @@ clip with what is particular to a caption. That also changes which neighbours ar
 a choice of the strategy (`centred`), never made silently. Rows are returned as they are stored;
 only the search is centred.
 
-Memory: one more matrix of the cache's size and dtype.
+Memory: one more matrix of the cache's size; in float32 on a CPU up to 2 GiB, else in its dtype.
 
 Letters: B queries, N rows of the cache, n clips, K neighbours, D embedding size.
 """
@@ -84,8 +84,11 @@ def mean_of(vectors: Tensor, live: Tensor | None = None) -> Tensor:
 def _centred(matrix: Tensor, mean: Tensor) -> Tensor:
     import torch
 
-    centred = torch.empty_like(matrix)
+    from cache_store.index.precision import RESIDENT_BYTES
+
+    few = matrix.device.type == "cpu" and matrix.numel() * 4 <= RESIDENT_BYTES
+    centred = torch.empty_like(matrix, dtype=torch.float32 if few else matrix.dtype)
     for start in range(0, len(matrix), _BLOCK):
         block = slice(start, start + _BLOCK)
-        centred[block] = unit(matrix[block].float() - mean).to(matrix.dtype)
+        centred[block] = unit(matrix[block].float() - mean).to(centred.dtype)
     return centred

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_store.errors import DamagedError, DataError, MismatchError, UsageError
-from cache_store.index.exact import SLACK, ExactIndex
+from cache_store.index import exact
+from cache_store.index.exact import ExactIndex
+from cache_store.index.faiss_index import SLACK
+from cache_store.index.precision import FORMS
 from tests.cache_store.builders import unit_rows
 from tests.cache_store.index.oracle import brute_force
 
@@ -34,11 +37,70 @@ def check(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("precision", FORMS)
 @pytest.mark.parametrize("block_rows", [None, 1, 7, 500, 501])
-def test_it_finds_what_brute_force_finds(dtype: str, block_rows: int | None) -> None:
+def test_it_finds_what_brute_force_finds(
+    dtype: str, precision: str, block_rows: int | None
+) -> None:
     matrix = unit_rows(500, 64, seed=1, dtype=dtype)
     queries = unit_rows(9, 64, seed=2, dtype="float32")
-    check(matrix, queries, 10, shuffled_ids(500), block_rows=block_rows)
+    check(matrix, queries, 10, shuffled_ids(500), block_rows=block_rows, precision=precision)
+
+
+@given(
+    rows=st.integers(1, 400),
+    dim=st.integers(1, 70),
+    spread=st.sampled_from([1.0, 0.1, 1e-3, 1e-6]),
+    seed=st.integers(0, 2**32 - 1),
+    data=st.data(),
+)
+def test_rows_near_each_other_are_found_in_every_precision(
+    rows: int, dim: int, spread: float, seed: int, data: st.DataObject
+) -> None:
+    # Clusters tighter than a coarse product can tell apart, far from the origin: a modality's cone.
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((3, dim)) + 3 * generator.standard_normal(dim)
+    matrix = centres[generator.integers(0, 3, rows)]
+    matrix += spread * generator.standard_normal((rows, dim))
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    queries = generator.standard_normal((4, dim)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    k = data.draw(st.integers(1, rows))
+    for precision in FORMS:
+        check(matrix.astype(np.float16), queries, k, shuffled_ids(rows, seed), precision=precision)
+
+
+def test_queries_of_any_length_in_every_precision() -> None:
+    matrix = unit_rows(300, 32, seed=1)
+    queries = unit_rows(4, 32, seed=2, dtype="float32")
+    queries *= np.array([0, 1e-6, 30, 1e6], dtype=np.float32)[:, None]
+    for precision in FORMS:
+        check(matrix, queries, 9, shuffled_ids(300), precision=precision)
+
+
+def test_more_equal_rows_than_may_be_held_are_searched_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exact, "_LIST_CELLS", 1000)
+    matrix = np.repeat(unit_rows(3, 32), 300, axis=0)
+    check(matrix, unit_rows(7, 32, seed=1, dtype="float32"), 5, shuffled_ids(900), block_rows=64)
+
+
+def test_an_unknown_precision_is_named() -> None:
+    with pytest.raises(UsageError, match="expected auto, float32, bfloat16, int8, found 'int4'"):
+        ExactIndex(torch.from_numpy(unit_rows(3, 16)), precision="int4")
+
+
+def test_the_threads_of_the_caller_stay_as_they_are() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            matrix = unit_rows(5000, 16)
+            check(matrix, unit_rows(2, 16, seed=1, dtype="float32"), 3, None, block_rows=100)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("k", [1, 5, 499, 500])
