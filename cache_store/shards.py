@@ -7,7 +7,7 @@ checksums, and every read of ours verifies them. zstd everywhere; embeddings hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +42,31 @@ class Footer:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table; the bytes depend on its rows, its schema and the library's version only."""
-    has_embedding = "embedding" in table.column_names
-    pq.write_table(
-        table,
+    write_tables(path, table.schema, [table])
+
+
+def write_tables(
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, rows: int = ROW_GROUP_ROWS
+) -> None:
+    """Write one table that comes in parts; memory holds one of them.
+
+    Args:
+        path: The Parquet file.
+        schema: Of every part, and the metadata of the file.
+        tables: The parts, in order; each begins a row group.
+        rows: Rows of a row group, at most.
+    """
+    has_embedding = "embedding" in schema.names
+    with pq.ParquetWriter(
         path,
-        row_group_size=ROW_GROUP_ROWS,
+        schema,
         compression="zstd",
-        use_dictionary=[name for name in _leaves(table.schema) if name != _EMBEDDING_LEAF],
+        use_dictionary=[name for name in _leaves(schema) if name != _EMBEDDING_LEAF],
         use_byte_stream_split=[_EMBEDDING_LEAF] if has_embedding else False,
         write_page_checksum=True,
-    )
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=rows)
 
 
 def read_table(

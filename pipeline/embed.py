@@ -123,7 +123,7 @@ def embed_cache(
         kept_dtype = _choose_dtype(dtype, manifest.dtype)
         spec = choose_spec(space, manifest.space)
         place = crew.device(device)
-        with _threads(threads):
+        with cpu_threads(threads):
             model = load_matching(
                 spec,
                 manifest.space,
@@ -228,7 +228,7 @@ def _choose_workers(writer: CacheWriter, model: Space, todo: list[FileEntry], de
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def cpu_threads(count: int) -> Iterator[None]:
     """Compute with `count` CPU threads inside, as before outside."""
     import torch
 

@@ -5,36 +5,55 @@ and again can be a column. The result is a Parquet manifest of clips that every 
 AUDIO: its paths are relative to itself, and its metadata name the space and the very data that the
 neighbours come from. Clips that cannot be used are named in a file beside it, with the reason.
 
+Recordings are heard in shards, by workers, each shard a part on the disk as soon as it is done: a
+run that was killed goes on from there. Then one pass searches and writes block by block, so memory
+does not grow with the clips' embeddings. The file is the same whatever the engine and the number of
+workers.
+
 Letters: n clips, N captions, D embedding size, K neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
+from pipeline.engines import Engine, available_cores, open_engine
+from pipeline.heard_clips import HeardVectors, StoredVectors, distinct, gather
+from pipeline.join_parts import find_parts, parts_folder
+from pipeline.join_stage import HearStage
+from pipeline.join_tally import Tally
 from pipeline.joined_file import (
+    block_table,
     check_output,
-    clips_table,
     metadata_of,
     rejects_path,
+    source_columns,
     write_clips,
 )
 from pipeline.progress import Progress, quiet
 from pipeline.searching import check_k
-from pipeline.spaces import load_matching
+from pipeline.spaces import absolute_spec, choose_spec, load_matching
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pyarrow as pa
 
-    from cache_store.cache import Cache, Hits
+    from cache_store.cache import Cache
     from cache_store.clips import ClipReject, ClipTable
     from cache_store.spaces import Space
 
-    Vectors = np.ndarray[Any, np.dtype[np.float32]]
+    Vectors = StoredVectors | HeardVectors
+
+BLOCK_CLIPS = 4096  # searched and written at a time: 8 MiB of float32 [512]
+MOST_WORKERS = 4  # chosen unasked: each holds a whole model
+SECONDS_WORTH_A_WORKER = 10.0  # of work: below, starting a process takes longer than it saves
+_PROBE_SECONDS = 10  # of sound, that are timed to know how much work there is
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,9 @@ class JoinReport:
         nearest: How many different captions are somebody's nearest.
         busiest: The caption that is nearest to most clips, and to how many.
         gap: The distance between the mean audio and the mean text embedding.
+        heard: Recordings that this run decoded and embedded.
+        resumed: Recordings taken over from a run that was stopped.
+        workers: Processes that worked.
     """
 
     clips: int
@@ -68,6 +90,9 @@ class JoinReport:
     nearest: int
     busiest: tuple[str, int]
     gap: float
+    heard: int = 0
+    resumed: int = 0
+    workers: int = 0
 
 
 def join_clips(
@@ -82,6 +107,10 @@ def join_clips(
     label_from_folder: bool = False,
     device: str = "auto",
     batch: int = 16,
+    workers: int | None = None,
+    threads: int = 1,
+    engine: str = "local",
+    address: str | None = None,
     progress: Progress = quiet,
 ) -> JoinReport:
     """Write each usable clip's nearest captions and its audio embedding.
@@ -97,12 +126,17 @@ def join_clips(
         label_from_folder: Whether a clip without a label takes its folder's name.
         device: Where to embed and search.
         batch: Windows of audio embedded at a time.
+        workers: Processes that hear recordings; None chooses by the work and the machine.
+        threads: CPU threads that each computes with. The bits depend on it, not on `workers`.
+        engine: `local` or `ray`; the file is the same.
+        address: A running Ray cluster, None to start a Ray for this run.
         progress: How to show it.
 
     Raises:
         UsageError: For a `k` larger than the cache, or an output that must not be replaced.
         EmptyInputError: If no clip can be used.
         SpaceMismatchError: If audio and captions are not of one space.
+        LeaseHeldError: If another process makes the same output.
         StorageError: If the output cannot be written; found out before anything is computed.
     """
     from cache_store.cache import open_cache
@@ -110,27 +144,55 @@ def join_clips(
     from cache_store.spaces import pick_device
 
     output = Path(output)
-    with open_cache(cache) as store:
+    with ExitStack() as stack:
+        store = stack.enter_context(open_cache(cache))
         check_k(store, k)
         check_output(output, Path(audio))
         table = read_clips(audio, label_from_folder=label_from_folder, space_name=space_name)
         table = table.where(where or "")
-        stored = table.embeddings is not None
-        if table.space is not None:
+        # Who searches is this process, whatever a cluster's workers have.
+        search_on = pick_device("auto" if engine == "ray" else device)
+        work = _Work()
+        vectors: Vectors
+        if table.embeddings is not None and table.space is not None:
             store.require_space(table.space, f"the stored embeddings of {audio}")
-        place = pick_device(device)
-        model = None if stored else _model(store, space, place)
-        # Stored embeddings need no sample, so their recordings' headers are enough.
-        table, rejects = usable(table, samples=not stored)
-        vectors = _vectors(table, model, batch, progress)
-        hits = store.search(vectors, k, device=place)
-        write_clips(output, clips_table(output, table, vectors, hits), metadata_of(store, hits, k))
+            # Stored embeddings need no sample, so their recordings' headers are enough.
+            table, rejects = usable(table, samples=False)
+            assert table.embeddings is not None
+            vectors = StoredVectors(table.embeddings)
+        else:
+            folder = stack.enter_context(parts_folder(output))
+            with open_engine(engine, address) as crew:
+                place = crew.device(device)
+                model = _model(store, space, crew.home(place))
+                stage = HearStage(
+                    parts=str(folder),
+                    audio=str(_base(Path(audio))),
+                    spec=absolute_spec(choose_spec(space, store.space)),
+                    space=model.record,
+                    device=place,
+                    batch=batch,
+                    threads=threads,
+                    decoders=1,
+                    host=socket.gethostname(),
+                )
+                recordings, number = distinct(table)
+                work = _hear(crew, model, stage, recordings, workers, progress)
+            table, vectors, rejects = gather(table, recordings, number, work.paths)
+        tally = Tally(store.embeddings.shape)
+        blocks = _Blocks(store, k, search_on, tally)
+        write_clips(output, blocks.of(output, table, vectors), blocks.facts)
         rejects_file = rejects_path(output)
         if rejects:
             write_rejects(rejects_file, rejects)
         else:
             rejects_file.unlink(missing_ok=True)  # that of an earlier run would be wrong
-        return _report(store, vectors, hits, rejects, rejects_file, stored)
+        return _report(store, tally, blocks, rejects, rejects_file, work)
+
+
+def _base(audio: Path) -> Path:
+    """The folder that recordings are named from."""
+    return (audio if audio.is_dir() else audio.parent).absolute()
 
 
 def _model(store: Cache, spec: str | None, device: str) -> Space:
@@ -145,55 +207,107 @@ def _model(store: Cache, spec: str | None, device: str) -> Space:
     return space
 
 
-def _vectors(table: ClipTable, model: Space | None, batch: int, progress: Progress) -> Vectors:
-    """The clips' audio embeddings, the stored ones if there is no model.
+@dataclass(frozen=True)
+class _Work:
+    """What hearing took: the parts in order, and how many recordings were heard and taken over."""
 
-    Shape:
-        [n, D], float32, unit norm.
-    """
+    paths: tuple[Path, ...] = ()
+    heard: int = 0
+    resumed: int = 0
+    workers: int = 0
+
+
+def _hear(
+    crew: Engine,
+    model: Space,
+    stage: HearStage,
+    recordings: ClipTable,
+    workers: int | None,
+    progress: Progress,
+) -> _Work:
+    """Hear what no part has been made of yet."""
+    from dataclasses import replace
+
+    from pipeline.embed import cpu_threads
+
+    shards = stage.shards(recordings)
+    found = find_parts(Path(stage.parts))
+    todo = [shard for shard in shards if shard.key not in found]
+    clips = sum(len(shard.paths) for shard in todo)
+    with cpu_threads(stage.threads):
+        staff = workers or crew.room(stage.device, stage.threads)
+        staff = staff or _choose_workers(model, clips, stage.device)
+        staff = min(staff, max(len(todo), 1))
+        stage = replace(stage, decoders=max(1, available_cores() // staff))
+        with progress(clips) as tick:
+            results = crew.map_shards(
+                stage, todo, workers=staff, tick=tick, prepared=stage.with_model(model)
+            )
+            for at, path in results:
+                found[todo[at].key] = Path(path)
+    paths = tuple(found[shard.key] for shard in shards)
+    return _Work(paths, clips, len(recordings) - clips, staff if todo else 0)
+
+
+def _choose_workers(model: Space, clips: int, device: str) -> int:
+    """One on a GPU; on the CPU as many as there are cores and seconds of work for."""
     import numpy as np
 
-    from cache_store.clips import embed_clips
+    if device != "cpu" or not clips:
+        return 1
+    sound = np.sin(np.arange(_PROBE_SECONDS * model.sample_rate, dtype=np.float32))
+    model.embed_audio([sound], model.sample_rate)  # the first call sets things up
+    begin = time.perf_counter()
+    model.embed_audio([sound], model.sample_rate)
+    work = (time.perf_counter() - begin) * clips
+    return max(1, min(available_cores(), MOST_WORKERS, int(work / SECONDS_WORTH_A_WORKER)))
 
-    if model is None:
-        return np.asarray(table.embeddings)
-    vectors = np.empty((len(table), model.dim), dtype=np.float32)
-    with progress(len(table)) as tick:
-        for row, vector in embed_clips(table, model, batch=batch):
-            vectors[row] = vector
-            tick(1)
-    return vectors
+
+class _Blocks:
+    """Searches and lays out the clips, a block at a time."""
+
+    def __init__(self, store: Cache, k: int, device: str, tally: Tally) -> None:
+        self.kind = ""
+        self._store, self._k, self._device, self._tally = store, k, device, tally
+
+    def of(self, output: Path, table: ClipTable, vectors: Vectors) -> Iterator[pa.Table]:
+        """The blocks of the output, in order."""
+        columns = source_columns(output, table)
+        for begin in range(0, len(table), BLOCK_CLIPS):
+            block = vectors.block(begin, min(begin + BLOCK_CLIPS, len(table)))
+            self._hits = hits = self._store.search(block, self._k, device=self._device)
+            self.kind = hits.kind
+            self._tally.add(block, hits)
+            yield block_table(columns, begin, block, hits)
+
+    def facts(self) -> dict[str, str]:
+        """What the file says of itself, once its first block was searched."""
+        return metadata_of(self._store, self._hits, self._k)
 
 
 def _report(
     store: Cache,
-    vectors: Vectors,
-    hits: Hits,
+    tally: Tally,
+    blocks: _Blocks,
     rejects: Sequence[ClipReject],
     rejects_file: Path,
-    stored: bool,
+    work: _Work,
 ) -> JoinReport:
-    import numpy as np
-
-    nearest, counts = np.unique(hits.rows[:, 0], return_counts=True)
-    most = int(np.argmax(counts))
-    # In float64: a mean of a million float16 rows would stall.
-    held = store.embeddings
-    if len(store) < len(held):
-        held = held[store.live_rows]
-    text_mean = np.mean(held, axis=0, dtype=np.float64)
-    audio_mean = np.mean(vectors, axis=0, dtype=np.float64)
+    row, most = tally.busiest()
     return JoinReport(
-        clips=len(vectors),
+        clips=tally.clips,
         rejected=len(rejects),
         rejects_file=rejects_file if rejects else None,
         captions=len(store),
-        k=hits.rows.shape[1],
+        k=tally.k,
         space=store.space.name,
-        stored=stored,
-        kind=hits.kind,
-        best_score=float(hits.scores[:, 0].mean()),
-        nearest=len(nearest),
-        busiest=(str(store.captions([int(nearest[most])])[0]), int(counts[most])),
-        gap=float(np.linalg.norm(audio_mean - text_mean)),
+        stored=not work.paths,
+        kind=blocks.kind,
+        best_score=tally.best_score(),
+        nearest=tally.nearest(),
+        busiest=(str(store.captions([row])[0]), most),
+        gap=tally.gap(store),
+        heard=work.heard,
+        resumed=work.resumed,
+        workers=work.workers,
     )

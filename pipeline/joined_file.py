@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cache_store.clips import ClipTable
 
     Vectors = np.ndarray[Any, np.dtype[np.float32]]
+    Facts = dict[str, str]
 
 KIND = "clips"
 NEIGHBOUR_COLUMNS = ("neighbour_ids", "neighbour_rows", "neighbour_scores")
@@ -73,33 +75,41 @@ def _kind(path: Path) -> str | None:
         return None
 
 
-def clips_table(output: Path, table: ClipTable, vectors: Vectors, hits: Hits) -> pa.Table:
-    """The clips, their embeddings and their neighbours as one table.
+def source_columns(output: Path, table: ClipTable) -> dict[str, pa.Array]:
+    """What the source said of each clip, as columns: `path` first, relative to the output."""
+    import pyarrow as pa
+
+    columns = {"path": pa.array([relative_path(path, output.parent) for path in table.paths])}
+    for name, values in table.columns.items():
+        if name not in (*NEIGHBOUR_COLUMNS, "path", "embedding"):
+            columns[name] = plain_column(list(values))
+    return columns
+
+
+def block_table(columns: dict[str, pa.Array], begin: int, vectors: Vectors, hits: Hits) -> pa.Table:
+    """Some clips, their embeddings and their neighbours as one table.
 
     Args:
-        output: Where it will lie, which the paths are relative to.
-        table: The clips.
+        columns: What the source said of all clips.
+        begin: The first of the clips.
         vectors: Their audio embeddings.
         hits: Their nearest captions.
 
     Shape:
-        vectors [n, D], hits [n, K].
+        vectors [b, D], hits [b, K].
     """
     import pyarrow as pa
 
     from cache_store.shards import from_matrix
 
     k = hits.rows.shape[1]
-    columns: dict[str, Any] = {"path": [relative_path(path, output.parent) for path in table.paths]}
-    for name, values in table.columns.items():
-        if name not in (*NEIGHBOUR_COLUMNS, "path", "embedding"):
-            columns[name] = plain_column(list(values))
-    columns["embedding"] = from_matrix(vectors)
-    found = (pa.array(hits.ids.reshape(-1).tolist()), hits.rows, hits.scores)
-    for name, values in zip(NEIGHBOUR_COLUMNS, found, strict=True):
-        flat = values if isinstance(values, pa.Array) else pa.array(values.reshape(-1))
-        columns[name] = pa.FixedSizeListArray.from_arrays(flat, k)
-    return pa.table(columns)
+    found = {name: column.slice(begin, len(vectors)) for name, column in columns.items()}
+    found["embedding"] = from_matrix(vectors)
+    flat = (pa.array(hits.ids.reshape(-1).tolist()), hits.rows, hits.scores)
+    for name, values in zip(NEIGHBOUR_COLUMNS, flat, strict=True):
+        cells = values if isinstance(values, pa.Array) else pa.array(values.reshape(-1))
+        found[name] = pa.FixedSizeListArray.from_arrays(cells, k)
+    return pa.table(found)
 
 
 def relative_path(path: Path, folder: Path) -> str:
@@ -136,17 +146,26 @@ def metadata_of(store: Cache, hits: Hits, k: int) -> dict[str, str]:
     }
 
 
-def write_clips(path: Path, table: pa.Table, metadata: dict[str, str]) -> None:
-    """Write the table so that the file is there whole or not at all."""
-    from cache_store.files import DISK, TMP_PREFIX
-    from cache_store.shards import write_table
+def write_clips(path: Path, tables: Iterable[pa.Table], metadata: Callable[[], Facts]) -> None:
+    """Write blocks of clips so that the file is there whole or not at all.
 
+    Args:
+        path: The file.
+        tables: Its blocks, at least one, in order; one is held at a time.
+        metadata: What the file says of itself, asked for after the first block.
+    """
+    from itertools import chain
+
+    from cache_store.files import DISK, TMP_PREFIX
+    from cache_store.shards import write_tables
+
+    tables = iter(tables)
+    first = next(tables)
+    schema = first.schema.with_metadata(metadata())
     tmp = path.with_name(f"{TMP_PREFIX}{uuid.uuid4().hex}.parquet")
     with storage_errors(path):
         try:
-            DISK.write(
-                tmp, lambda place: write_table(place, table.replace_schema_metadata(metadata))
-            )
+            DISK.write(tmp, lambda place: write_tables(place, schema, chain([first], tables)))
             DISK.sync_file(tmp)
             DISK.rename(tmp, path)
             DISK.sync_folder(path.parent)

@@ -117,7 +117,20 @@ def _fault(path: Path, info: AudioInfo, sample_rate: int) -> str | None:
     for piece in range(int(info.seconds // PIECE_SECONDS) + 1):
         wave = decode(path, sample_rate, start=piece * PIECE_SECONDS, seconds=PIECE_SECONDS)
         found += len(wave)
-        peak = max(peak, _peak(wave))
+        peak = max(peak, peak_of(wave))
+    return judge(info, sample_rate, expected, found, peak)
+
+
+def judge(info: AudioInfo, sample_rate: int, expected: int, found: int, peak: float) -> str | None:
+    """Why a recording that can be decoded cannot be used; None if it can.
+
+    Args:
+        info: Its header.
+        sample_rate: At which it was decoded, in Hz.
+        expected: Samples that there should be, by the header.
+        found: Samples that there were.
+        peak: The largest of their absolute values.
+    """
     missing = expected - found
     if missing > max(_MISSING_SHARE * expected, _MISSING_SECONDS * sample_rate):
         return f"ends early: {found / sample_rate:.2f} s of the {info.seconds:.2f} s in its header"
@@ -126,6 +139,7 @@ def _fault(path: Path, info: AudioInfo, sample_rate: int) -> str | None:
     return None
 
 
-def _peak(wave: Sequence[float] | np.ndarray) -> float:
+def peak_of(wave: Sequence[float] | np.ndarray) -> float:
+    """The largest absolute value of samples [T]; 0 for none."""
     array = np.asarray(wave)
     return float(max(array.max(), -array.min())) if array.size else 0.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache_store.clips.decode import decode, probe
+from cache_store.clips.decode import AudioInfo, decode, probe
 from cache_store.clips.table import ClipTable
 from cache_store.errors import UsageError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cache_store.spaces.base import Space
+
+    Piece = tuple[int, NDArray[np.float32], bool]
 
 PIECE_SECONDS = 60.0
 _SHORTEST_TAIL = 1.0  # seconds: a shorter last piece is left out, unless it is the only one
@@ -51,22 +53,43 @@ def embed_clips(
             where=table.source or None,
             hint="Give a manifest with an `embedding` column, or a space with an audio tower",
         )
-    pieces = _pieces(table, space.sample_rate)
-    total: NDArray[np.float64] = np.zeros(space.dim)
+    yield from embed_pieces(_pieces(table, space.sample_rate), space, batch)
+
+
+def embed_pieces(
+    pieces: Iterator[Piece], space: Space, batch: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Embed the pieces of clips, `batch` at a time.
+
+    Args:
+        pieces: (row, samples [T], whether this is the row's last), rows in order. A row without a
+            last piece has no embedding.
+        space: The model.
+        batch: Pieces at a time.
+
+    Yields:
+        As `embed_clips`.
+    """
+    total, current = np.zeros(space.dim), -1
     while group := list(islice(pieces, batch)):
         vectors = space.embed_audio([wave for _, wave, _ in group], space.sample_rate)
         for (row, wave, last), vector in zip(group, vectors, strict=True):
+            if row != current:
+                total, current = np.zeros(space.dim), row
             total += len(wave) * vector.astype(np.float64)
             if last:
                 yield row, (total / max(float(np.linalg.norm(total)), 1e-12)).astype(np.float32)
-                total = np.zeros(space.dim)
 
 
-def _pieces(table: ClipTable, sample_rate: int) -> Iterator[tuple[int, NDArray[np.float32], bool]]:
-    """(row, samples [T], whether this is the row's last piece) of every clip in turn."""
+def piece_count(info: AudioInfo) -> int:
+    """How many pieces a recording is embedded in."""
+    return max(int((info.seconds - _SHORTEST_TAIL) // PIECE_SECONDS), 0) + 1
+
+
+def _pieces(table: ClipTable, sample_rate: int) -> Iterator[Piece]:
     for row, path in enumerate(table.paths):
-        full = int((probe(path).seconds - _SHORTEST_TAIL) // PIECE_SECONDS)
-        for piece in range(max(full, 0) + 1):
+        count = piece_count(probe(path))
+        for piece in range(count):
             start = piece * PIECE_SECONDS
             wave = decode(path, sample_rate, start=start, seconds=PIECE_SECONDS)
-            yield row, wave, piece >= full
+            yield row, wave, piece == count - 1

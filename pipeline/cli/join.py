@@ -12,9 +12,11 @@ from cache_store import console
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
+    Crew,
     Device,
     Neighbours,
     SpaceSpec,
+    grouped,
     progress,
 )
 
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("join")(command)
 
 
+@grouped
 def command(
     cache: CacheFolder,
     audio: Annotated[
@@ -41,6 +44,7 @@ def command(
             "--output", "-o", metavar="CLIPS.parquet", help="What to write.", show_default=False
         ),
     ],
+    crew: Crew,
     k: Neighbours = 8,
     space: SpaceSpec = None,
     space_name: Annotated[
@@ -66,17 +70,22 @@ def command(
     batch_size: Annotated[
         int, typer.Option(min=1, metavar="B", help="Windows of audio embedded at a time.")
     ] = 16,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="T", help="CPU threads of each process.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Store each recording's nearest captions.
 
     The file holds each usable clip's neighbours and its audio embedding; every command takes it as
-    AUDIO. Clips that cannot be used are named in CLIPS.rejects.csv, with the reason.
+    AUDIO. Clips that cannot be used are named in CLIPS.rejects.csv, with the reason. A run that was
+    stopped goes on where it stopped: run the same command again.
 
     \b
     Examples:
       lqtse-cache join my-cache recordings/ -o clips.parquet
       lqtse-cache join my-cache clips.csv -o train.parquet -k 16 --where "fold != 4"
+      lqtse-cache join my-cache recordings/ -o clips.parquet --engine ray --address auto
     """
     from pipeline.join import join_clips
 
@@ -91,6 +100,10 @@ def command(
         label_from_folder=label_from_folder,
         device=device,
         batch=batch_size,
+        workers=crew.workers,
+        threads=threads,
+        engine=crew.engine.value,
+        address=crew.address,
         progress=progress("join", "clips"),
     )
     if report.rejected:
@@ -100,10 +113,13 @@ def command(
         {
             "clips": report.clips,
             "rejected": report.rejected,
+            "heard": report.heard,
+            "kept from a stopped run": report.resumed,
             "captions": report.captions,
             "neighbours a clip": report.k,
             "space": report.space,
             "audio embeddings": "stored ones" if report.stored else "computed",
+            "workers": report.workers,
             "search": report.kind,
             "mean score of the nearest": round(report.best_score, 4),
             "captions nearest to a clip": report.nearest,

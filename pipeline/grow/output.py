@@ -55,7 +55,7 @@ def write_table_of_clips(cache: Path, report: GrowReport, output: Path) -> None:
         "lqtse.space": model.name,
         "lqtse.fingerprint": model.fingerprint,
     }
-    write_clips(output, _table(cache, report, output), metadata)
+    write_clips(output, [_table(cache, report, output)], lambda: metadata)
 
 
 def _table(cache: Path, report: GrowReport, output: Path) -> pa.Table:
