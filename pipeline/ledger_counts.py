@@ -18,6 +18,7 @@ from pipeline.ledger import digest_of
 from pipeline.ledger_format import FILE_NAME, LOST, OPEN, damaged, told, version_of
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
+from pipeline.llm.batch.book import Entry, open_batches
 from pipeline.standing import Standing
 
 _AT_ONCE = 500  # ids a query; SQLite's oldest limit on parameters is 999
@@ -142,6 +143,11 @@ class LedgerReader:
         if self._version < 2:
             return ()
         return published_places(self._connection, self._path, plan, standing)
+
+    def batches(self) -> list[tuple[Entry, int]]:
+        """The batches that are not done, oldest first, and how many requests each holds."""
+        with told(self._path):
+            return open_batches(self._connection)
 
 
 @contextmanager

@@ -5,17 +5,19 @@ requests; ids must agree, or nothing is sent. New answers stand in the ledger be
 and their captions are judged in plan order after all that is kept already. What was published
 stays. A round ends with one step in the provenance; killed at any moment, the same command goes on,
 and what was answered in between is not asked again.
+
+The settings of `grow` make a plan for each of its rounds, which are asked again one after another.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cache_store.errors import DamagedError, EmptyInputError, LqtseError
 from pipeline.failures import Place, is_unanswered
@@ -69,6 +71,44 @@ class RetryReport:
     seconds: float
     bound: Bound = ""
 
+    def __add__(self, later: RetryReport) -> RetryReport:
+        """Two runs as one; how the later one ended counts, unless it had nothing to do."""
+        last = self if later.outcome == "nothing to do" else later
+        return RetryReport(
+            outcome=last.outcome,
+            failures=self.failures + later.failures,
+            answered=self.answered + later.answered,
+            kept=self.kept + later.kept,
+            rejected=_summed(self.rejected, later.rejected),
+            left=_summed(self.left, later.left),
+            plan_total=self.plan_total + later.plan_total,
+            traffic=_traffic(self.traffic, later.traffic),
+            priced=last.priced,
+            seconds=self.seconds + later.seconds,
+            bound=last.bound,
+        )
+
+
+def plans_to_retry(cache: str | Path, plan: Plan) -> list[Plan]:
+    """The plans that a cache has by the settings of `plan`.
+
+    That of `generate` first, then those of the rounds of `grow`, oldest first; [] if there is none.
+
+    Raises:
+        DataError: If there is no cache, or its manifest is damaged.
+    """
+    from cache_store.layout import check_folder
+    from cache_store.manifest import newest_manifest
+    from pipeline.grow.plans import plans_of_rounds
+
+    check_folder(Path(cache), create=False)
+    manifest = newest_manifest(Path(cache))
+    if manifest is None:
+        return []
+    there = plans_of(manifest)
+    made = [plan, *plans_of_rounds(manifest.provenance, plan)]
+    return [one for one in made if plan_key(one) in there]
+
 
 def retry(
     cache: str | Path,
@@ -80,6 +120,7 @@ def retry(
     retrier: Retrier | None = None,
     source: OpenSource | None = None,
     progress: Progress = quiet,
+    notes: Mapping[str, Any] | None = None,
 ) -> RetryReport:
     """Ask again where `plan` failed.
 
@@ -92,6 +133,7 @@ def retry(
         retrier: How failed attempts are made again.
         source: Who brings the answers; None asks `backend` request by request.
         progress: How to show it.
+        notes: What else the provenance shall tell, as for `generate`.
 
     Raises:
         ChangedPlanError: If the cache has no such plan.
@@ -108,7 +150,7 @@ def retry(
         _check(writer, plan, cache)
         recall(backend, writer.manifest, plan.model)
         with open_ledger(writer.path, plan_key(plan)) as ledger:
-            run = _Retry(writer, ledger, plan, backend, refused, limits, source)
+            run = _Retry(writer, ledger, plan, backend, refused, limits, source, notes or {})
             try:
                 return asyncio.run(run.go(progress))
             except asyncio.CancelledError:  # the second Ctrl-C
@@ -125,7 +167,7 @@ def _check(writer: CacheWriter, plan: Plan, cache: str | Path) -> None:
             hint=f"Run `lqtse-cache generate {cache} -n 300`",
         )
     if plan_key(plan) not in plans:
-        hint = f"Give retry the options of generate; `lqtse-cache status {cache}` shows the plans"
+        hint = f"Give retry the options of the run; `lqtse-cache status {cache}` shows the plans"
         raise other_plan(plan, plans, cache, hint)
 
 
@@ -141,12 +183,17 @@ class _Retry:
         refused: bool,
         limits: Limits,
         source: OpenSource,
+        notes: Mapping[str, Any],
     ) -> None:
         self._ledger = ledger
         self._plan = plan
         self._backend = backend
         self._harvest = Gleaning(
-            writer, ledger, plan, backend.describe, shard_rows=limits.shard_rows
+            writer,
+            ledger,
+            plan,
+            lambda: {**backend.describe(), **notes},
+            shard_rows=limits.shard_rows,
         )
         failed = ledger.failures.published(self._harvest.standing)
         self._places = [one for one in failed if refused or is_unanswered(one.reason)]
@@ -225,6 +272,17 @@ class _Retry:
             seconds=self._counts.seconds,
             bound=self._budget.bound if outcome == "budget spent" else "",
         )
+
+
+def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return dict((Counter(one) + Counter(other)).most_common())
+
+
+def _traffic(one: Traffic, later: Traffic) -> Traffic:
+    """Both together; what is in flight and waited for is the later one's."""
+    summed = ("asked", "replayed", "retries", "failed", "prompt_tokens", "completion_tokens")
+    added = {name: getattr(one, name) + getattr(later, name) for name in summed}
+    return replace(later, usd=one.usd + later.usd, **added)
 
 
 def _by_reason(places: Sequence[Place]) -> dict[str, int]:

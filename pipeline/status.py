@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.failures import NO_ANSWER, is_unanswered
 from pipeline.ledger_counts import Counts, LedgerReader, read_ledger
+from pipeline.llm.batch.book import RETRY, Entry
 from pipeline.standing import STEP, plans_of, standing_of
 
 
@@ -24,6 +25,7 @@ class PlanStatus:
         template: The prompt's template.
         captions: Captions kept.
         wanted: Captions that the last run of `generate` was asked for, None if not known.
+        pending: Those of them that are not there yet, None if not known.
         next_request: Position of the first request that is not used up.
         paid: Answers in the ledger.
         replayed: Answers that the last run took from the ledger.
@@ -32,6 +34,9 @@ class PlanStatus:
         unusable: Answers that are not what was asked (refusals, cut, filtered, garbage), by reason.
         attempts_failed: Attempts that failed, whether the request was answered later or not.
         in_flight: Attempts under way, if a process is at work.
+        in_batches: Requests that wait in batches, at a server or about to be submitted; nobody
+            needs to be at work for them.
+        batches: How many batches those are.
         lost: Attempts that were in flight when a process died.
         prompt_tokens: Tokens read.
         completion_tokens: Tokens written.
@@ -44,6 +49,7 @@ class PlanStatus:
     template: str = ""
     captions: int = 0
     wanted: int | None = None
+    pending: int | None = None
     next_request: int = 0
     paid: int = 0
     replayed: int = 0
@@ -52,6 +58,8 @@ class PlanStatus:
     unusable: Mapping[str, int] = field(default_factory=dict)
     attempts_failed: int = 0
     in_flight: int = 0
+    in_batches: int = 0
+    batches: int = 0
     lost: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -98,15 +106,31 @@ def status(cache: str | Path) -> Status:
         counts = ledger.counts() if ledger is not None else {}
         if "" in counts and len(steps) == 1:  # a ledger of before plans were noted
             counts.setdefault(next(iter(steps)), Counts()).add(counts.pop(""))
+        waiting = _waiting(ledger)
         plans = []
-        for key in dict.fromkeys((*steps, *counts)):
+        for key in dict.fromkeys((*steps, *counts, *waiting)):
+            there = waiting.get(key, [])
             step: dict[str, Any] = {**steps.get(key, {})}
             step["wanted"] = asked.get(key, {}).get("wanted")
+            if there:
+                step.setdefault("model", there[0][0].model)
             one = counts.get(key, Counts())
             failures = _failures(ledger, key, manifest, one)
-            plans.append(_plan(key, step, one, failures, alive=holder is not None))
+            found = _plan(key, step, one, failures, alive=holder is not None)
+            requests = sum(many for _, many in there)
+            plans.append(replace(found, in_batches=requests, batches=len(there)))
     writer = f"process {holder.pid} on {holder.host}" if holder is not None else ""
     return Status(tuple(plans), ledger is not None, writer)
+
+
+def _waiting(ledger: LedgerReader | None) -> dict[str, list[tuple[Entry, int]]]:
+    """The batches that requests wait in, and how many each holds, by the plan's key."""
+    found: dict[str, list[tuple[Entry, int]]] = {}
+    for entry, requests in ledger.batches() if ledger is not None else ():
+        # What is collected has its answers in the ledger; only files are left of it.
+        if entry.state in ("planned", "submitted"):
+            found.setdefault(entry.plan.removesuffix(RETRY), []).append((entry, requests))
+    return found
 
 
 def _failures(
@@ -134,6 +158,7 @@ def _plan(
     alive: bool,
 ) -> PlanStatus:
     failed, unusable, ahead = failures
+    captions, wanted = step.get("kept", 0), step.get("wanted")
     usd = counts.usd
     if counts.open_usd and not alive:  # what was in flight at a death counts as spent
         usd = (usd or 0.0) + counts.open_usd
@@ -142,8 +167,9 @@ def _plan(
         model=step.get("model", ""),
         seed=step.get("seed"),
         template=step.get("config", {}).get("template", ""),
-        captions=step.get("kept", 0),
-        wanted=step.get("wanted"),
+        captions=captions,
+        wanted=wanted,
+        pending=None if wanted is None else max(0, wanted - captions),
         next_request=step.get("next_request", 0),
         paid=counts.answers,
         replayed=step.get("replayed", 0),

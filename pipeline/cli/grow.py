@@ -174,7 +174,8 @@ class _Backends:
         if not first.backend.uses_llm:
             console.note(f"no language model is involved: --backend {first.backend.name}")
         plan = self._asking.plan(bank, first.backend.model, first.backend.style)
-        return Asker(plan, self._open, self._asking.limits(first), shown)
+        limits = self._asking.limits(first)
+        return Asker(plan, self._open, limits, shown, self._asking.notes())
 
     def _open(self) -> Chosen:
         first, self._first = self._first, None

@@ -12,7 +12,11 @@ from pipeline.cli.asking import Asking
 from pipeline.cli.options import AsJson, CacheFolder, command_line, grouped, progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.llm.select import Chosen
     from pipeline.retry import RetryReport
+    from prompts.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -34,31 +38,23 @@ def command(
 ) -> None:
     """Ask again what got no answer, and nothing else.
 
-    Give it the options of the `generate` that failed. Captions of the new answers are added to what
-    the cache has; nothing that was published changes. Killed at any moment, the same command goes
-    on, and no answer is paid twice. With --refused the first answers stay in the ledger; it helps
-    where the model does not always say the same to the same request.
+    Give it the options of the `generate` or `grow` that failed (of grow: those that say who is
+    asked, and --concepts). Captions of the new answers are added to what the cache has; nothing
+    that was published changes. Killed at any moment, the same command goes on, and no answer is
+    paid twice. With --refused the first answers stay in the ledger; it helps where the model does
+    not always say the same to the same request.
 
     \b
     Examples:
       lqtse-cache retry my-cache --backend openai --model gpt-4o-mini
       lqtse-cache retry my-cache --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --refused
+      lqtse-cache retry my-cache --concepts heard.txt --backend openai-batch --model gpt-4o-mini
     """
-    from pipeline.retry import retry
-
     bank = asking.bank()
     chosen = asking.open()
-    model = chosen.backend
-    report = retry(
-        cache,
-        asking.plan(bank, model.model, model.style),
-        model,
-        refused=refused,
-        limits=asking.limits(chosen),
-        source=chosen.source,
-        progress=progress("retry", "requests"),
-    )
+    plan = asking.plan(bank, chosen.backend.model, chosen.backend.style)
+    report = _retry(cache, asking, chosen, plan, refused)
     if report.outcome == "stopped":
         console.note(
             f"stopped: {report.answered:,} of {report.failures:,} requests have an answer now"
@@ -81,6 +77,33 @@ def command(
         next_command=command_line("status", cache),
         title=f"retried {cache}",
     )
+
+
+def _retry(cache: Path, asking: Asking, chosen: Chosen, plan: Plan, refused: bool) -> RetryReport:
+    """Ask again for each plan that these options make, until one does not come to its end."""
+    from pipeline.retry import plans_to_retry, retry
+
+    total: RetryReport | None = None
+    # Where there is none, `retry` says what the cache has instead.
+    plans = plans_to_retry(cache, plan) or [plan]
+    for place, one in enumerate(plans):
+        if place:
+            chosen = asking.open()  # a run closes its own
+        report = retry(
+            cache,
+            one,
+            chosen.backend,
+            refused=refused,
+            limits=asking.limits(chosen),
+            source=chosen.source,
+            progress=progress("retry", "requests"),
+            notes=asking.notes(),
+        )
+        total = report if total is None else total + report
+        if report.outcome not in ("done", "nothing to do"):
+            break
+    assert total is not None
+    return total
 
 
 def _nothing(report: RetryReport) -> str:

@@ -23,7 +23,8 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     """Say what was paid, what failed and what is pending, plan by plan.
 
     Changes nothing, and works while `generate` runs. Failed are requests without an answer, which
-    `retry` asks again; unusable are answers that were refused, cut, filtered or garbage.
+    `retry` asks again; unusable are answers that were refused, cut, filtered or garbage. Requests
+    that wait in batches are counted from the cache's own book: `batches` asks the server.
 
     \b
     Examples:
@@ -33,7 +34,7 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     from pipeline.status import status
 
     found = status(cache)
-    following = command_line("retry" if any(one.failed for one in found.plans) else "stats", cache)
+    following = command_line(_next(found.plans), cache)
     if as_json:
         facts = {"plans": [asdict(one) for one in found.plans], "ledger": found.ledger}
         facts["writer"] = found.writer or None
@@ -50,6 +51,12 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     console.say(f"next: {following}")
 
 
+def _next(plans: tuple[PlanStatus, ...]) -> str:
+    if any(one.in_batches for one in plans):
+        return "batches"
+    return "retry" if any(one.failed for one in plans) else "stats"
+
+
 def _title(one: PlanStatus) -> str:
     if not one.plan:
         return "plan not noted"
@@ -58,10 +65,19 @@ def _title(one: PlanStatus) -> str:
     return f"plan {one.plan}: {one.model}, seed {one.seed}, {one.template}"
 
 
+def _waiting(one: PlanStatus) -> str | None:
+    """None without a batch, so that who does not use them reads nothing of them."""
+    if not one.batches:
+        return None
+    batches = "1 batch" if one.batches == 1 else f"{one.batches:,} batches"
+    return f"{one.in_batches:,} in {batches}"
+
+
 def _facts(one: PlanStatus) -> dict[str, object]:
     facts: dict[str, object] = {
         "captions kept": one.captions,
         "asked for": one.wanted,
+        "captions pending": one.pending,
         "next request": one.next_request,
         "answers paid": one.paid,
         "replayed in the last run": one.replayed,
@@ -70,6 +86,7 @@ def _facts(one: PlanStatus) -> dict[str, object]:
         "unusable answers": one.unusable,
         "attempts failed": one.attempts_failed,
         "in flight": one.in_flight,
+        "waiting in batches": _waiting(one),
         "lost": one.lost,
         "tokens read": one.prompt_tokens,
         "tokens written": one.completion_tokens,

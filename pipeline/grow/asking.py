@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cache_store.errors import ChangedPlanError, UsedUpError
-from pipeline.grow.kept import key_of
+from pipeline.grow.plans import round_plan
 from pipeline.grow.record import Round
-from pipeline.grow.wordings import ALONE
 from pipeline.panel import Progress as Panel
 from pipeline.standing import plan_key, standing_of
 
 if TYPE_CHECKING:
     from pipeline.generate import Limits
     from pipeline.llm.select import Chosen
-    from prompts.bank import ConceptBank
     from prompts.plan import Plan
 
 Shown = Callable[[Panel], AbstractContextManager[Callable[[], None]]]
@@ -40,22 +38,14 @@ class Asker:
         open: Makes the backend, anew for each round, since a run closes its own.
         limits: How much may be asked for.
         shown: Shows a round's progress.
+        notes: What else the provenance shall tell, as for `generate`.
     """
 
     plan: Plan
     open: Callable[[], Chosen]
     limits: Limits
     shown: Shown = unseen
-
-
-def round_plan(plan: Plan, record: Round) -> Plan:
-    """The plan of a round: its concepts, one sound a caption, and a seed of its own.
-
-    With the growth's own seed, a concept that is asked for in two rounds would be asked for in the
-    same words, and the ledger would bring the same captions again.
-    """
-    seed = int(key_of(record.growth, record.number)[:8], 16) >> 1
-    return replace(plan, bank=_subset(plan.bank, record), axes=ALONE, seed=seed)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ask_round(
@@ -104,6 +94,7 @@ def ask_round(
                 source=chosen.source,
                 progress=panel,
                 changed=changed,
+                notes=asker.notes,
             )
     except UsedUpError as error:
         kept = standing_of(newest_manifest(cache), record.plan).kept
@@ -118,13 +109,6 @@ def ask_round(
         )
     outcome: Outcome = "done" if report.outcome == "already there" else report.outcome
     return outcome, report.plan_total
-
-
-def _subset(bank: ConceptBank, record: Round) -> ConceptBank:
-    from prompts.bank import ConceptBank
-
-    known = {concept.name: concept for concept in bank}
-    return ConceptBank(tuple(known[name] for name in record.concepts), record.repeats)
 
 
 def _listed(names: tuple[str, ...], most: int = 6) -> str:

@@ -9,7 +9,7 @@ not trusted from here but measured again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,12 @@ def rounds_of(manifest: Manifest, growth: str) -> list[Round]:
                 hint="Begin another growth: the same command with another --seed",
             )
     return rounds
+
+
+def begun_rounds(provenance: Iterable[Mapping[str, Any]]) -> list[Round]:
+    """Every round of every growth as it was decided, oldest first, whatever became of it."""
+    steps = (step for step in provenance if step.get("step") == STEP)
+    return [_begun(step) for step in steps if step["state"] == BEGUN]
 
 
 def _begun(step: Mapping[str, Any]) -> Round:

@@ -22,9 +22,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.grow.asking import Asker, ask_round, round_plan
+from pipeline.grow.asking import Asker, ask_round
 from pipeline.grow.concepts import LEAST_CAPTIONS, Choice, choose
 from pipeline.grow.coverage import Coverage, held, judge, rise
+from pipeline.grow.plans import round_plan
 from pipeline.grow.prepare import Audio, Prepared, prepare
 from pipeline.grow.record import Round, files_hash
 from pipeline.grow.report import Ended, GrowReport, RoundReport, facts, spent_on, told

@@ -10,10 +10,14 @@ from cache_store.writer import open_writer
 from pipeline.generate import Limits, generate
 from pipeline.ledger import FILE_NAME, open_ledger
 from pipeline.llm.amount import Amount
+from pipeline.llm.batch.book import RETRY, Book
+from pipeline.llm.batch.rounds import Member
 from pipeline.llm.prices import Price
 from pipeline.llm.scripted import ScriptedBackend
 from pipeline.standing import plan_key
 from pipeline.status import PlanStatus, status
+from tests.pipeline.llm.batch.test_source import run as run_in_batches
+from tests.pipeline.llm.batch.test_source import serving
 from tests.pipeline.llm.requests import small_plan
 from tests.pipeline.test_generate import captions
 from tests.pipeline.test_ledger import answer, keep, write_format_1
@@ -32,7 +36,7 @@ def test_it_says_what_was_paid_what_failed_and_where_the_plan_stands(tmp_path: P
     report = generate(tmp_path, PLAN, backend, 40, limits=Limits(price=price), retrier=impatient())
     traffic, plan = report.progress.traffic, only(tmp_path)
     assert (plan.plan, plan.model, plan.seed) == (plan_key(PLAN), "scripted", 0)
-    assert (plan.captions, plan.wanted) == (40, 40)
+    assert (plan.captions, plan.wanted, plan.pending) == (40, 40, 0)
     # What arrives as a run ends is kept in the ledger, and may miss the run's own counts.
     late = plan.paid - traffic.asked
     assert 0 <= late <= CONCURRENCY
@@ -96,6 +100,40 @@ def test_two_plans_are_told_apart(tmp_path: Path) -> None:
     assert sum(first.failed.values()) == 4
     assert (second.failed, second.captions) == ({}, 10)
     assert second.paid >= 2
+
+
+def test_what_waits_in_batches_is_told_apart_from_what_is_in_flight(tmp_path: Path) -> None:
+    with serving(polls=3) as server:
+        run_in_batches(server, tmp_path, 20, wait=False, requests=4)
+        plan = only(tmp_path)
+        assert (plan.plan, plan.model) == (plan_key(PLAN), "scripted"), "nothing is published yet"
+        assert (plan.seed, plan.wanted, plan.pending, plan.paid) == (None, None, None, 0)
+        assert (plan.in_batches, plan.batches) == (server.batches.sizes[0], 1) == (4, 1)
+        assert (plan.in_flight, plan.lost) == (0, 0)
+        for _ in range(3):
+            run_in_batches(server, tmp_path, 60, wait=False, requests=4)
+        plan = only(tmp_path)
+        open_sizes = server.batches.sizes[1:]
+        assert (plan.in_batches, plan.batches) == (sum(open_sizes), len(open_sizes))
+        assert plan.batches > 1, "the first batch was collected, and several follow"
+        assert (plan.paid, plan.wanted, plan.pending) == (4, 60, 60 - plan.captions)
+        run_in_batches(server, tmp_path, 60)
+    plan = only(tmp_path)
+    assert (plan.in_batches, plan.batches, plan.pending) == (0, 0, 0)
+    assert plan.paid == server.calls.total()
+
+
+def test_a_batch_that_may_not_have_got_there_and_one_of_a_retry_count(tmp_path: Path) -> None:
+    start(tmp_path, some_fail)
+    with open_ledger(tmp_path, plan_key(PLAN)) as ledger:
+        book = Book(ledger)
+        fields = {"address": "http://s/v1", "model": "m", "chat": True}
+        members = [Member("a" * 32, 0), Member("b" * 32, 1)]
+        book.plan(plan=plan_key(PLAN), name="r", members=members, **fields)
+        again_asked = book.plan(plan=plan_key(PLAN) + RETRY, name="s", members=members, **fields)
+        assert (only(tmp_path).in_batches, only(tmp_path).batches) == (4, 2)
+        book.collected(book.submitted(again_asked, "batch_1", "file-1"), ["file-1"])
+        assert (only(tmp_path).in_batches, only(tmp_path).batches) == (2, 1)
 
 
 def test_without_a_ledger_it_says_what_the_manifest_knows(tmp_path: Path) -> None:

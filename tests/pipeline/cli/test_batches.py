@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,12 +72,20 @@ def test_without_waiting_the_command_to_go_on_is_named(call: Any, tmp_path: Path
         again = json.loads(out)["next_command"]
         assert f"generate {tmp_path} -n 10 --backend openai-batch --model m" in again
         assert again.endswith("--no-wait")
+        code, out, _ = call("status", tmp_path)
+        assert code == 0
+        size = server.batches.sizes[0]
+        assert re.search(rf"^  waiting in batches +{size} in 1 batch$", out, re.MULTILINE)
+        assert out.endswith(f"next: lqtse-cache batches {tmp_path}\n")
+        (plan,) = json.loads(call("status", tmp_path, "--json")[1])["plans"]
+        assert (plan["in_batches"], plan["in_flight"]) == (size, 0)
         code, out, _ = call("batches", tmp_path)
         assert code == 0
         assert "batch_0000  in progress" in out.replace("_progress", " progress")
         assert f"(m at {server.url})" in out
         assert call(*first)[0] == 0
         assert server.calls.total() == server.batches.sizes[0]
+        assert "waiting in batches" not in call("status", tmp_path)[1]
 
 
 def test_ctrl_c_leaves_the_batch_running_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from cache_store.errors import EXIT_DATA, EXIT_MISMATCH, EXIT_OK, EXIT_USAGE
+from pipeline.llm.scripted import Call
+from pipeline.llm.scripted_batches import BatchScript
+from pipeline.llm.scripted_server import ScriptedServer
 from tests.pipeline.cli.conftest import Cli
 from tests.pipeline.grow.world import HEARD, manifest_of, poor_cache, recordings
 from tests.pipeline.materials import write_lines, write_vectors
@@ -51,6 +54,48 @@ def test_measure_then_grow_then_nothing_to_do(
     again = cli(*common, "--backend", "grammar", "-n", 20)
     assert again.json["rounds"] == facts["rounds"]
     assert manifest_of(cache) == before
+
+
+def test_in_batches_it_goes_on_where_it_waits_and_retry_knows_its_rounds(
+    cache: Path, audio: Path, heard: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    well, unlucky = False, ""
+
+    def script(call: Call) -> str:
+        nonlocal unlucky
+        unlucky = unlucky or call.request.id  # whoever comes first
+        return "server_error" if call.request.id == unlucky and not well else "good"
+
+    with ScriptedServer(script, batches=BatchScript(polls=2)) as server:
+        asked = ("--concepts", heard, "--backend", "openai-batch", "--model", "m")
+        asked = (*asked, "--base-url", server.url, "--poll", 0.01)
+        first = cli("grow", cache, audio, *asked, "-n", 10, "--no-wait", "--json")
+        assert first.code == EXIT_OK, first.err
+        assert first.json["ended"] == "a batch is on its way: run the same command later"
+        assert first.json["captions_added"] == 0 and server.calls.total() == 0
+        (plan,) = cli("status", cache, "--json").json["plans"]
+        assert plan["in_batches"] == server.batches.sizes[0] > 1
+
+        grown = cli("grow", cache, audio, *asked, "-n", 10, "--json")
+        assert grown.code == EXIT_OK, grown.err
+        assert grown.json["captions_added"] == grown.json["rounds"][0]["captions"] == 5
+        assert grown.json["after"]["coverage"] > grown.json["before"]["coverage"]
+        assert server.batches.files.stored == {}
+        assert sorted(set(server.calls.values())) == [1, 3], "only what failed was asked again"
+        (plan,) = cli("status", cache, "--json").json["plans"]
+        assert plan["failed"] == {"no_answer: server_error": 1}
+
+        well, before = True, server.calls.total()
+        again = cli("retry", cache, *asked, "--json")
+        assert again.code == EXIT_OK, again.err
+        assert (again.json["failures"], again.json["answered_now"]) == (1, 1)
+        assert server.calls.total() == before + 1
+    (plan,) = cli("status", cache, "--json").json["plans"]
+    assert (plan["failed"], plan["in_batches"]) == ({}, 0)
+    steps = [step for step in manifest_of(cache).provenance if "next_request" in step]
+    assert [step["step"] for step in steps] == ["generate", "retry"]
+    assert {step["concepts_from"] for step in steps} == {"heard.txt"}
 
 
 def test_the_summary_in_words(cache: Path, audio: Path, heard: Path, cli: Cli) -> None:

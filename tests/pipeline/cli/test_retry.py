@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from cache_store.manifest import newest_manifest
 from pipeline.llm.scripted import Call
 from pipeline.llm.scripted_server import ScriptedServer
 from tests.pipeline.cli.conftest import Cli
+from tests.pipeline.llm.requests import NAMES
+from tests.pipeline.materials import write_lines
 
 # Two of the first five requests get no answer; the rest are good, but for a refusal.
 SCRIPT = {1: "not_an_api", 3: "not_an_api", 4: "refusal"}
@@ -63,6 +66,31 @@ def test_status_and_retry_after_a_bad_day(cli: Cli, tmp_path: Path) -> None:
     assert (plan["failed"], plan["unusable"]) == ({}, {})
     assert plan["captions"] == 30 + again.json["captions_kept"] + refused.json["captions_kept"]
     assert cli("verify", cache).code == 0
+
+
+def test_with_workers_it_asks_the_same_and_notes_whose_concepts_they_are(
+    cli: Cli, tmp_path: Path
+) -> None:
+    cache, script = tmp_path / "c", Flaky()
+    concepts = write_lines(tmp_path / "mine.txt", NAMES)
+    with ScriptedServer(script) as server:
+        options: tuple[Any, ...] = (
+            *("--backend", "openai", "--model", "m", "--base-url", server.url),
+            *("--concepts", concepts),
+        )
+        made = cli("generate", cache, "-n", 30, *options, "--concurrency", 1, "--json")
+        failed = sum(made.json["requests_without_an_answer"].values())
+        script.well, asked = True, server.calls.total()
+        again = cli("retry", cache, *options, "--workers", 2, "--json")
+        assert again.code == 0
+        assert (again.json["failures"], again.json["answered_now"]) == (failed, failed) == (2, 2)
+        assert server.calls.total() == asked + failed
+    manifest = newest_manifest(cache)
+    assert manifest is not None
+    first, second = manifest.provenance
+    assert (first["step"], second["step"]) == ("generate", "retry")
+    assert first["concepts_from"] == second["concepts_from"] == "mine.txt"
+    assert "mine.txt" in cli("card", cache).out
 
 
 def test_a_dead_server_is_one_line_and_code_5(cli: Cli, tmp_path: Path) -> None:
