@@ -143,6 +143,7 @@ def metadata_of(store: Cache, hits: Hits, k: int) -> dict[str, str]:
         "lqtse.captions": str(len(store)),
         "lqtse.k": str(k),
         "lqtse.search": hits.kind,
+        "lqtse.centred": "no",
     }
 
 

@@ -28,6 +28,7 @@ from trainer.embeddings import clip_embeddings
 from trainer.held_out import plan_mixtures
 from trainer.queries import TextQueries, check_space, column_texts, is_model
 from trainer.run import RunFolder
+from trainer.stored_neighbours import stored_neighbours
 from trainer.validate import HeldOut, render_held_out
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
     queries = loader.queries(cache)
     audio = ClipAudio(clips, config.sample_rate)
     begin = time.monotonic()
-    conditioner = _conditioner(config, cache, clips, queries, device)
+    conditioner = _conditioner(config, cache, clips, queries, device, notes)
     retrieval_seconds = time.monotonic() - begin
     diagnosis = conditioner.diagnose()
     if diagnosis is not None:
@@ -206,6 +207,7 @@ def _conditioner(
     clips: ClipTable,
     queries: TextQueries,
     device: torch.device,
+    notes: list[str],
 ) -> Conditioner:
     strategy = build_strategy(config.strategy, **config.strategy_options())
     captions = index = matrix = None
@@ -220,7 +222,11 @@ def _conditioner(
         index = cache.exact_index(str(device))
         matrix = index.matrix
     embeddings = torch.from_numpy(clips.embeddings).to(device)
-    return Conditioner(strategy, embeddings, index=index, matrix=matrix, captions=captions)
+    stored, note = stored_neighbours(clips, cache, strategy)
+    notes += [note] if note else []
+    return Conditioner(
+        strategy, embeddings, index=index, matrix=matrix, captions=captions, stored=stored
+    )
 
 
 def _held_out(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _KINDS = ".csv, .tsv, .jsonl, .parquet or AudioSep's .json"
 _BLOCK = 4096  # rows brought to unit norm at once
+# Of a norm from 1: float32 rounding of a unit vector stays well below. Such a row keeps its bits,
+# so that what was written is what is read, and finds the same neighbours.
+_UNIT_ALREADY = 1e-6
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -88,6 +91,7 @@ def read_clips(
         matrix,
         space,
         str(source),
+        {name: value for name, value in facts.items() if name.startswith("lqtse.")},
     )
 
 
@@ -197,7 +201,7 @@ def _unit(matrix: NDArray[np.float32], source: Path, name_row: NameRow) -> NDArr
         bad = ~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0))
         wrong.extend((start + np.flatnonzero(bad)).tolist())
         if not wrong:
-            block /= norms
+            block /= np.where(np.abs(norms - 1) < _UNIT_ALREADY, np.float32(1), norms)
     if wrong:
         raise DataError(
             f"{name_row(wrong[0])} has an embedding that is zero or not finite",

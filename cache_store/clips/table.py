@@ -66,6 +66,7 @@ class ClipTable:
         embeddings: float32 [n, D], unit norm; None if the source stores none.
         space: The model that made the embeddings; None exactly if `embeddings` is.
         source: The folder or manifest, for messages.
+        facts: The `lqtse.*` metadata of a Parquet manifest: what it says of itself.
     """
 
     paths: Sequence[Path]
@@ -74,6 +75,7 @@ class ClipTable:
     embeddings: NDArray[np.float32] | None = None
     space: SpaceRecord | None = None
     source: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)

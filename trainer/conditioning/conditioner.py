@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cache_store.index.exact import ExactIndex
     from trainer.diagnosis import Diagnosis
+    from trainer.stored_neighbours import StoredNeighbours
 
 _BLOCK = 1024  # clips whose neighbours are gathered at a time
 
@@ -36,6 +37,7 @@ class Conditioner:
         index: Exact search over the cache, where the strategy retrieves.
         matrix: The cache's rows, in the order that the index numbers them.
         captions: Embeddings of the clips' own captions, where the strategy needs them.
+        stored: The clips' neighbours where they are known, which then are not searched for.
 
     Shape:
         audio, captions: [n, D]; matrix: [N, D], float16 or float32.
@@ -52,6 +54,7 @@ class Conditioner:
         index: ExactIndex | None = None,
         matrix: Tensor | None = None,
         captions: Tensor | None = None,
+        stored: StoredNeighbours | None = None,
     ) -> None:
         import torch
 
@@ -61,8 +64,11 @@ class Conditioner:
         self._audio, self._matrix, self._captions = audio, matrix, captions
         self._rows = self._scores = self._table = None
         if index is not None and "cache" in strategy.needs and strategy.neighbours:
-            search = CentredIndex(index, audio) if strategy.centred else index
-            scores, rows = search.search(audio, min(strategy.neighbours, len(index)))
+            if stored is not None:
+                scores, rows = stored.scores, stored.rows
+            else:
+                search = CentredIndex(index, audio) if strategy.centred else index
+                scores, rows = search.search(audio, min(strategy.neighbours, len(index)))
             self._scores = scores.to(audio.device)
             self._rows = rows.to(matrix.device if matrix is not None else audio.device)
         if strategy.deterministic:

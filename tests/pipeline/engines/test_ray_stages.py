@@ -8,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from cache_store.manifest import Manifest, newest_manifest
 from cache_store.verify import verify_cache
 from pipeline.embed import embed_cache
 from pipeline.importing import import_captions
+from pipeline.join import join_clips
 from tests.pipeline.engines.conftest import ThreeNodes
 from tests.pipeline.materials import captions, write_lines, write_vectors
 
@@ -59,6 +62,35 @@ def test_embedded_rows_are_bit_equal_to_the_local_engines(
         assert (report.workers, report.shards, report.device) == (workers, 5, "cpu")
         found.append(manifest_of(cache).data)  # paths and hashes of all bytes
     assert all(data == found[0] for data in found)
+
+
+def test_a_joined_file_has_the_bytes_of_the_local_engines(
+    three_nodes: ThreeNodes, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.join_stage.SHARD_CLIPS", 8)
+    monkeypatch.setattr("pipeline.heard_clips.SHARD_CLIPS", 8)
+    import_captions(tmp_path / "c", source)
+    embed_cache(tmp_path / "c", space="tiny", device="cpu", workers=1)
+    (tmp_path / "audio").mkdir()
+    for number in range(30):
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 2000 + number)
+        soundfile.write(tmp_path / "audio" / f"{number:02}.wav", noise, 8000)
+    (tmp_path / "audio" / "07.wav").write_text("no audio")
+    found = []
+    for engine, workers in [("local", 1), ("ray", 1), ("ray", 3)]:
+        output = tmp_path / f"{engine}{workers}.parquet"
+        report = join_clips(
+            tmp_path / "c",
+            tmp_path / "audio",
+            output,
+            device="cpu",
+            workers=workers,
+            engine=engine,
+            address=three_nodes.address if engine == "ray" else None,
+        )
+        assert (report.workers, report.heard, report.clips) == (workers, 30, 29)
+        found.append(output.read_bytes())
+    assert found[0] == found[1] == found[2]
 
 
 def run(cache: Path, table: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
