@@ -8,6 +8,7 @@ know that there is one.
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache_store.errors import AuthenticationError, MismatchError
+from cache_store.manifest import Manifest, manifest_path, read_manifest
 from pipeline.push.faults import TOKEN_HINT, hub_errors
 from pipeline.push.plan import Item, RemoteFile
 
@@ -54,6 +56,23 @@ class Repository:
             for one in tree
             if hasattr(one, "blob_id")  # a folder has none
         }
+
+    def manifest(self, number: int) -> Manifest:
+        """Read the manifest of this number that the branch holds.
+
+        Raises:
+            DamagedError: If it is damaged.
+            VersionMismatchError: If another version of the format wrote it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self._api.hf_hub_download(
+                self.name,
+                manifest_path(Path(), number).as_posix(),
+                repo_type=_KIND,
+                revision=self.branch,
+                local_dir=folder,
+            )
+            return read_manifest(Path(folder), number)
 
     def send(self, items: Sequence[Item], removed: Sequence[str], message: str, tick: Tick) -> str:
         """Send files, then make them visible and the removed ones gone, in one commit.

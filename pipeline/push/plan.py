@@ -1,14 +1,16 @@
 """What would go to a repository, and whether it may: no network here.
 
 A repository that holds a cache is carried on only by the same cache: its newest manifest must be
-one of ours, bit by bit. So nobody's newer rows, and nobody's other data set, are replaced by a
+one of ours, bit by bit, or, where `compact` dropped that one, all that its provenance tells must be
+the beginning of ours. So nobody's newer rows, and nobody's other data set, are replaced by a
 mistyped name.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from pipeline.progress import Tick
 
 REPORT = "report/index.html"
 _FOREIGN_SHOWN = 3
+_MANIFEST = re.compile(re.escape(MANIFEST_FOLDER) + r"/(\d{6,})\.json")
 # What the hub itself puts into a new repository.
 _HUBS_OWN = {".gitattributes", "README.md"}
 
@@ -111,42 +114,59 @@ def check_items(folder: Path, manifest: Manifest, tick: Tick) -> None:
 
 
 def check_remote(
-    remote: Mapping[str, RemoteFile], folder: Path, repo: str, *, replace: bool = False
+    remote: Mapping[str, RemoteFile],
+    folder: Path,
+    manifest: Manifest,
+    repo: str,
+    fetch: Callable[[int], Manifest],
 ) -> None:
     """Check that a cache may go to a repository that holds `remote`.
 
     Args:
         remote: Its files, by path.
         folder: The cache.
+        manifest: The cache's newest manifest.
         repo: The repository's name, for messages.
-        replace: Allow it to replace something else.
+        fetch: Reads the repository's manifest of a number.
 
     Raises:
         UsageError: If the repository holds something else than a cache.
         MismatchError: If it holds another cache, or a state that is not one of this cache's.
     """
-    if replace:
-        return
-    manifests = sorted(path for path in remote if path.startswith(f"{MANIFEST_FOLDER}/"))
+    numbers = [int(found[1]) for path in remote if (found := _MANIFEST.fullmatch(path))]
     foreign = sorted(set(remote) - _HUBS_OWN)
-    if not manifests and foreign:
+    if not numbers and foreign:
         raise UsageError(
             "the repository holds something else than a cache",
             where=repo,
             found=", ".join(foreign[:_FOREIGN_SHOWN]),
             hint="Name another repository; --replace puts the cache in its place",
         )
-    if manifests:
-        newest = manifests[-1]
-        mine = folder / newest
-        if not mine.is_file() or git_hash(mine.read_bytes()) != remote[newest].blob:
-            raise MismatchError(
-                "the repository holds another cache, or a state that this one does not come from",
-                where=f"{repo}, {newest}",
-                expected="a manifest of this cache",
-                hint="Name another repository, or get that state first; --replace puts this cache "
-                "in its place",
-            )
+    if numbers and not _is_ours(max(numbers), remote, folder, manifest, fetch):
+        raise MismatchError(
+            "the repository holds another cache, or a state that this one does not come from",
+            where=f"{repo}, {_place(max(numbers))}",
+            expected="a manifest of this cache",
+            hint="Name another repository, or get that state first; --replace puts this cache in "
+            "its place",
+        )
+
+
+def _is_ours(
+    number: int,
+    remote: Mapping[str, RemoteFile],
+    folder: Path,
+    manifest: Manifest,
+    fetch: Callable[[int], Manifest],
+) -> bool:
+    mine = manifest_path(folder, number)
+    if mine.is_file():
+        return git_hash(mine.read_bytes()) == remote[_place(number)].blob
+    if number > manifest.number:
+        return False
+    theirs = fetch(number).provenance
+    # Each step has its date, so that two caches tell the same only if one comes from the other.
+    return bool(theirs) and manifest.provenance[: len(theirs)] == theirs
 
 
 def unsent(items: Sequence[Item], remote: Mapping[str, RemoteFile]) -> list[Item]:

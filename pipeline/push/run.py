@@ -84,7 +84,8 @@ def push_cache(
         repo, folder, private=private, branch=branch, timeout=timeout, note=note
     ) as there:
         remote = there.files()
-        check_remote(remote, folder, there.name, replace=replace)
+        if not replace:
+            check_remote(remote, folder, manifest, there.name, there.manifest)
         sent, removed = unsent(items, remote), outdated(items, remote)
         address = ""
         if sent or removed:

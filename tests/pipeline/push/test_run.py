@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from cache_store.cache import open_cache
+from cache_store.compact import compact_cache
 from cache_store.errors import (
     AuthenticationError,
     BadAnswerError,
@@ -22,9 +23,10 @@ from cache_store.errors import (
     UnreachableError,
     UsageError,
 )
+from cache_store.text import caption_id
 from cache_store.writer import open_writer
 from pipeline.push import push_cache
-from tests.cache_store.builders import add_step, flip_bit
+from tests.cache_store.builders import add_step, captions, flip_bit
 from tests.pipeline.push.hub_server import TOKEN, Hub, Rule
 
 NAME = "tester/captions"
@@ -177,6 +179,26 @@ def test_another_cache_or_a_newer_state_is_not_replaced(
     assert there(hub) == named(cache)
     push_cache(other, NAME, replace=True)
     assert there(hub) == named(other)
+
+
+def test_a_compacted_cache_goes_on_though_it_dropped_what_was_pushed(
+    hub: Hub, cache: Path, tmp_path: Path
+) -> None:
+    push_cache(cache, NAME)
+    stranger = tmp_path / "stranger"
+    for first in (0, 4, 8, 12):
+        add_step(stranger, 4, first=first)
+    with open_writer(cache) as writer:
+        gone = [caption_id(text) for text in captions(3)]
+        writer.publish(tombstones=gone, step={"step": "remove"})
+    for path in (cache, stranger):
+        compact_cache(path, keep=1)
+        assert not (path / "manifest" / "000002.json").exists()
+    with pytest.raises(MismatchError, match="another cache"):
+        push_cache(stranger, NAME)
+    done = push_cache(cache, NAME)
+    assert there(hub) == named(cache)
+    assert "manifest/000002.json" in done.removed
 
 
 def test_a_push_of_somebody_else_meanwhile_is_told(hub: Hub, cache: Path) -> None:
