@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ Write = Callable[[Path, pa.Schema, Batches], None]
 
 TEXT_COLUMNS = ("id", "caption", "concepts", "axes", "model")
 CONCEPT_SEPARATOR = "; "
+_OS_ERROR = re.compile(r"os error (\d+)")  # how Rust spells what the system said
 
 
 def write_lance(path: Path, schema: pa.Schema, batches: Batches) -> None:
@@ -58,9 +61,11 @@ def write_lance(path: Path, schema: pa.Schema, batches: Batches) -> None:
     except Exception as error:
         if failures:
             raise failures[0] from None
-        if isinstance(error, OSError):
-            raise StorageError("cannot write", where=path.parent, found=error) from error
-        raise
+        if not isinstance(error, OSError):
+            raise
+        if number := _OS_ERROR.search(str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path.parent)) from error
+        raise StorageError("cannot write", where=path.parent, found=error) from error
 
 
 def write_atlas(path: Path, schema: pa.Schema, batches: Batches) -> None:

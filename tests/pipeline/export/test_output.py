@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cache_store.errors import StorageError, UsageError
-from pipeline.export import export_cache
+from pipeline.export import FORMATS, export_cache
 from pipeline.export.output import check_output, whole_output
 from tests.cache_store.builders import add_step
 from tests.pipeline.cli.conftest import Powerless, powerless
@@ -97,10 +97,25 @@ def test_a_place_without_rights_is_an_error_of_one_line(
         tmp.write_text("x")
 
 
+@pytest.mark.parametrize("to", list(FORMATS))
+def test_every_format_tells_a_missing_right_in_the_same_words(
+    tmp_path: Path, powerless: Powerless, to: str
+) -> None:
+    if to == "lance":
+        pytest.importorskip("lance")  # the one without rights may not read it
+    add_step(tmp_path / "cache", 5)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    output = tmp_path / f"a{FORMATS[to].suffix}"
+    with powerless(), pytest.raises(StorageError, match="cannot write: permission denied"):
+        export_cache(tmp_path / "cache", to, output)
+    assert names(tmp_path) == ["cache"]
+
+
 KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
-from pipeline.export import export_cache
+from pipeline.export import FORMATS, export_cache
 
 @contextmanager
 def progress(total):
