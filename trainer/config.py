@@ -21,6 +21,7 @@ SCHEDULES = ("cosine", "constant")
 LOSSES = ("snr", "si_sdr", "l1")
 PRECISIONS = ("no", "bf16", "fp16")
 AVOID = ("auto", "label", "embedding", "none")
+LEVELS = ("energy", "loudness")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ class TrainConfig:
             or `auto` for labels where they are known, else embeddings where they are there.
         avoid_quantile: With embeddings, the share of pairs of clips that may meet: a pair more
             alike than this quantile of all similarities does not.
+        level: What the SNR is measured by: `energy`, or `loudness` as BS.1770 weights it.
+        augment_gain: The level of a mixture changes by up to this, in dB; see `trainer.augment`.
+        augment_polarity: Whether sounds are flipped at random.
+        augment_speed: Sounds are up to this share faster or slower.
+        augment_lowpass: Every other sound is dulled, at this or a higher frequency in Hz; 0 for
+            none.
+        memory_gb: The most decoded audio to keep in memory, in GiB; beyond it crops are decoded
+            from disk, each time.
         steps: Optimiser steps.
         batch_size: Mixtures in a step, on each device.
         lr: Peak learning rate.
@@ -109,6 +118,12 @@ class TrainConfig:
     interferers_max: int = 1
     avoid: str = "auto"
     avoid_quantile: float = 0.9
+    level: str = "energy"
+    augment_gain: float = 0.0
+    augment_polarity: bool = False
+    augment_speed: float = 0.0
+    augment_lowpass: float = 0.0
+    memory_gb: float = 1.0
     steps: int = 1500
     batch_size: int = 12
     lr: float = 1e-3
@@ -209,6 +224,7 @@ def _wrong_values(config: TrainConfig) -> list[str]:
         ("loss", LOSSES),
         ("precision", PRECISIONS),
         ("avoid", AVOID),
+        ("level", LEVELS),
     ):
         need(getattr(config, name) in choices, name, "one of " + ", ".join(choices))
     for strategy in strategy_names():
@@ -228,6 +244,14 @@ def _wrong_values(config: TrainConfig) -> list[str]:
     need(0 <= config.negative <= 2, "negative", "from 0 to 2")
     need(0 <= config.negative_share <= 1, "negative_share", "from 0 to 1")
     need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")
+    need(0 <= config.augment_gain <= 60, "augment_gain", "from 0 to 60 (dB)")
+    need(0 <= config.augment_speed <= 0.5, "augment_speed", "from 0 to 0.5")
+    need(config.memory_gb >= 0, "memory_gb", "at least 0")
+    lowpass = "0, or from 50 (Hz) to below half the sample rate"
+    need(
+        config.augment_lowpass == 0 or 50 <= config.augment_lowpass < config.sample_rate / 2,
+        *("augment_lowpass", lowpass),
+    )
     need(config.snr_min <= config.snr_max, "snr_min", f"at most `snr_max` ({config.snr_max})")
     for name in ("snr_min", "snr_max", "valid_snr"):
         need(abs(getattr(config, name)) <= 100, name, "from -100 to 100 (dB)")

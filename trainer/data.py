@@ -10,8 +10,9 @@ Letters: T samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,12 +21,16 @@ from torch.utils.data import Dataset
 
 from cache_store.clips import ClipTable
 from cache_store.errors import AudioError
+from trainer.augment import Augmentation, Change
 from trainer.clip_audio import ClipAudio
 from trainer.config import TrainConfig
 from trainer.held_out import HeldOutMixture, plan_mixtures, render
-from trainer.mixing import Mixture, mix
+from trainer.mixing import Mixture, mix, rms
 from trainer.pairing import Pairing
 from trainer.rounds import Rounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "HeldOutMixture",
@@ -37,7 +42,11 @@ __all__ = [
     "render",
 ]
 
-_ROUND, _ITEM = 0x7A1, 0x7A2  # purposes, to keep the random streams of one seed apart
+_ROUND, _ITEM, _CHANGES = (
+    0x7A1,
+    0x7A2,
+    0x7A3,
+)  # purposes, to keep the random streams of one seed apart
 
 
 class Item(TypedDict):
@@ -67,12 +76,16 @@ class MixturePlan:
         interferers: The interferers' rows, at least one.
         snr_db: The target's level against all interferers, in dB.
         draws: For the target and each interferer, the two draws that place its crop.
+        gain_db: By how much the whole mixture is louder than the target's recording, in dB.
+        changes: What is done to the target and to each interferer; empty for nothing.
     """
 
     target: int
     interferers: tuple[int, ...]
     snr_db: float
     draws: tuple[tuple[float, float], ...]
+    gain_db: float = 0.0
+    changes: tuple[Change, ...] = ()
 
 
 def plan_mixture(
@@ -103,6 +116,8 @@ class MixtureDataset(Dataset[Item]):
         snr: Lowest and highest SNR, in dB.
         interferers_max: The most interferers.
         pairing: Who may interfere with whom; by default as `Pairing(clips)`.
+        level_of: What measures the levels that an SNR is between; see `trainer.mixing.mix`.
+        augmentation: What may be changed; nothing by default.
         length: How many items it claims to have.
         first: The stream's index of item 0: a run resumed after s steps of B mixtures goes on at
             `first = s * B`.
@@ -121,6 +136,8 @@ class MixtureDataset(Dataset[Item]):
         snr: tuple[float, float] = (-5.0, 5.0),
         interferers_max: int = 1,
         pairing: Pairing | None = None,
+        level_of: Callable[[NDArray[Any]], float] = rms,
+        augmentation: Augmentation | None = None,
         length: int = 2**31,
         first: int = 0,
     ) -> None:
@@ -130,6 +147,8 @@ class MixtureDataset(Dataset[Item]):
         self.first = first
         self._length = length
         self._pairing = pairing or Pairing(clips)
+        self._level_of = level_of
+        self._augmentation = augmentation or Augmentation()
         self._rounds = Rounds(len(clips), seed, _ROUND)
         self._settings: dict[str, Any] = {
             "seed": seed,
@@ -153,15 +172,26 @@ class MixtureDataset(Dataset[Item]):
             config: The run's configuration.
             audio: Their sound, if it is there already.
             first: See the class.
+
+        Raises:
+            MissingDependencyError: If levels are by loudness, and pyloudnorm is not installed.
         """
+        audio = audio or ClipAudio(clips, config.sample_rate)
         return cls(
             clips,
-            audio or ClipAudio(clips, config.sample_rate),
+            audio,
             seconds=config.seconds,
             seed=config.seed,
             snr=(config.snr_min, config.snr_max),
             interferers_max=config.interferers_max,
             pairing=Pairing(clips, config.avoid, config.avoid_quantile),
+            level_of=_level_of(config),
+            augmentation=Augmentation(
+                config.augment_gain,
+                config.augment_polarity,
+                config.augment_speed,
+                config.augment_lowpass,
+            ),
             first=first,
         )
 
@@ -171,7 +201,13 @@ class MixtureDataset(Dataset[Item]):
     def plan(self, item: int) -> MixturePlan:
         """What item `item` is made of."""
         index = self.first + item
-        return plan_mixture(index, self._rounds[index], self._pairing, **self._settings)
+        plan = plan_mixture(index, self._rounds[index], self._pairing, **self._settings)
+        if not self._augmentation:
+            return plan
+        rng = np.random.default_rng([self._settings["seed"], _CHANGES, index])
+        sounds = 1 + len(plan.interferers)
+        gain_db, changes = self._augmentation.draw(sounds, self.audio.sample_rate, rng)
+        return replace(plan, gain_db=gain_db, changes=changes)
 
     def mixture(self, plan: MixturePlan) -> Mixture:
         """The sound of a plan.
@@ -179,15 +215,25 @@ class MixtureDataset(Dataset[Item]):
         Raises:
             AudioError: If a recording cannot be decoded.
         """
-        crops = [
-            self.audio.crop(clip, self.audio.place(clip, self.samples, u, v), self.samples)
-            for clip, (u, v) in zip((plan.target, *plan.interferers), plan.draws, strict=True)
-        ]
+        rows = (plan.target, *plan.interferers)
+        changes = plan.changes or (Change(),) * len(rows)
+        target, *others = (
+            self._crop(row, place, change)
+            for row, place, change in zip(rows, plan.draws, changes, strict=True)
+        )
+        if plan.gain_db:
+            target = target * np.float32(10.0 ** (plan.gain_db / 20.0))
         try:
-            return mix(crops[0], np.stack(crops[1:]), plan.snr_db)
+            return mix(target, np.stack(others), plan.snr_db, self._level_of)
         except AudioError as error:
-            names = ", ".join(self.clips.names[clip] for clip in (plan.target, *plan.interferers))
+            names = ", ".join(self.clips.names[row] for row in rows)
             raise AudioError(error.what, where=names) from error
+
+    def _crop(self, clip: int, draws: tuple[float, float], change: Change) -> NDArray[np.float32]:
+        """A crop placed by two draws, and changed; float32 [T]."""
+        needed = change.needed(self.samples)
+        crop = self.audio.crop(clip, self.audio.place(clip, needed, *draws), needed)
+        return change.apply(crop, self.samples, self.audio.sample_rate)
 
     def __getitem__(self, item: int) -> Item:
         if not 0 <= item < self._length:
@@ -201,3 +247,12 @@ class MixtureDataset(Dataset[Item]):
             "interferer": torch.tensor(plan.interferers[0]),
             "snr": torch.tensor(plan.snr_db, dtype=torch.float32),
         }
+
+
+def _level_of(config: TrainConfig) -> Callable[[NDArray[Any]], float]:
+    """What measures a level, by its name in the configuration."""
+    if config.level == "loudness":
+        from trainer.loudness import Loudness
+
+        return Loudness(config.sample_rate, config.seconds)
+    return rms

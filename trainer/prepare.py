@@ -95,7 +95,9 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         named = {reject.name for reject in rejects}
         rejects += [reject for reject in more if reject.name not in named]
     queries = loader.queries(cache)
-    audio = ClipAudio(clips, config.sample_rate)
+    limit = round(config.memory_gb * (1 << 30))
+    audio = ClipAudio(clips, config.sample_rate, memory_limit=limit)
+    audio.measure()
     begin = time.monotonic()
     conditioner = _conditioner(config, cache, clips, queries, device, notes)
     retrieval_seconds = time.monotonic() - begin

@@ -68,8 +68,23 @@ def test_rows_of_one_recording_share_its_samples(clips: ClipTable) -> None:
     assert len(pickle.dumps(twice)) < len(pickle.dumps(once)) / 2
 
 
+def test_measured_ahead_nothing_is_decoded_whole_again(
+    clips: ClipTable,
+) -> None:
+    lazy, ahead = ClipAudio(clips, RATE, memory_limit=0), ClipAudio(clips, RATE, memory_limit=0)
+    expected = [lazy.active(clip) for clip in range(len(clips))]
+    ahead.measure()
+    for path in clips.paths:
+        path.unlink()
+    ahead.measure()
+    for clip, active in enumerate(expected):
+        np.testing.assert_array_equal(ahead.active(clip), active)
+
+
 def test_a_silent_clip_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), RATE)
     for limit in (0, 1 << 30):
         with pytest.raises(AudioError, match=r"silent at 8000 Hz: .*silent\.wav"):
             ClipAudio(read_clips(tmp_path), RATE, memory_limit=limit).active(0)
+        with pytest.raises(AudioError, match=r"silent at 8000 Hz: .*silent\.wav"):
+            ClipAudio(read_clips(tmp_path), RATE, memory_limit=limit).measure()

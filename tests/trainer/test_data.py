@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader
 
 from cache_store.clips import ClipTable
 from tests.trainer.clips import RATE, write_clips
+from trainer.augment import Augmentation
 from trainer.clip_audio import ClipAudio
 from trainer.config import TrainConfig
-from trainer.data import Item, MixtureDataset
-from trainer.mixing import rms
+from trainer.data import Item, MixtureDataset, MixturePlan
+from trainer.loudness import Loudness
+from trainer.mixing import mix, rms
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,91 @@ def test_a_configuration_gives_its_stream(clips: ClipTable, audio: ClipAudio) ->
     assert same(ours[0], stream(clips, audio)[2])
     fresh = MixtureDataset.from_config(clips, config)
     assert same(fresh[2], ours[0])
+
+
+def test_the_stream_of_a_seed_is_pinned(clips: ClipTable, audio: ClipAudio) -> None:
+    # As it was before levels and changes could be chosen: a run that began then has to go on.
+    dataset = stream(clips, audio)
+    assert dataset.plan(7) == MixturePlan(
+        10,
+        (2,),
+        3.5072746134983888,
+        (
+            (0.058149400201752854, 0.4687290583914824),
+            (0.3337339021210828, 0.07909717379400949),
+        ),
+    )
+    assert dataset.plan(39).interferers == (3, 6)
+    assert dataset.plan(39).snr_db == -2.078865153073907
+    plan = dataset.plan(0)
+    target, *others = (
+        audio.crop(row, audio.place(row, 4000, *draws), 4000)
+        for row, draws in zip((plan.target, *plan.interferers), plan.draws, strict=True)
+    )
+    expected = mix(target, np.stack(others), plan.snr_db)
+    np.testing.assert_array_equal(dataset[0]["mixture"].numpy(), expected.mixture)
+    np.testing.assert_array_equal(dataset[0]["target"].numpy(), expected.target)
+
+
+def test_changes_leave_clips_places_and_levels_alone(clips: ClipTable, audio: ClipAudio) -> None:
+    plain = stream(clips, audio)
+    changed = stream(
+        clips,
+        audio,
+        augmentation=Augmentation(gain=6.0, polarity=True, speed=0.2, lowpass=1000.0),
+    )
+    differ = 0
+    for i in range(16):
+        before, after = plain.plan(i), changed.plan(i)
+        assert (after.target, after.interferers) == (before.target, before.interferers)
+        assert (after.snr_db, after.draws) == (before.snr_db, before.draws)
+        assert len(after.changes) == 1 + len(after.interferers)
+        item = changed[i]
+        rest = (item["mixture"] - item["target"]).numpy()
+        level = rms(item["target"].numpy()) / rms(rest)
+        assert 20 * np.log10(level) == pytest.approx(after.snr_db, abs=1e-2)
+        differ += not torch.equal(item["target"], plain[i]["target"])
+    assert differ == 16
+    again = stream(clips, audio, augmentation=changed._augmentation, first=12)
+    assert all(same(again[i], changed[12 + i]) for i in range(4))
+
+
+def test_gain_is_that_of_the_whole_mixture(clips: ClipTable, audio: ClipAudio) -> None:
+    plain, changed = stream(clips, audio), stream(clips, audio, augmentation=Augmentation(gain=6))
+    for i in range(12):
+        gain = changed.plan(i).gain_db
+        found, before = changed[i], plain[i]
+        if max(float(item["mixture"].abs().max()) for item in (found, before)) < 0.89:
+            expected = before["mixture"] * 10 ** (gain / 20)
+            torch.testing.assert_close(found["mixture"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_levels_may_be_those_of_loudness(clips: ClipTable, audio: ClipAudio) -> None:
+    loudness = Loudness(RATE, 0.5)
+    dataset = stream(clips, audio, level_of=loudness)
+    for i in range(20):
+        item = dataset[i]
+        rest = (item["mixture"] - item["target"]).numpy()
+        found = 20 * np.log10(loudness(item["target"].numpy()) / loudness(rest))
+        assert found == pytest.approx(float(item["snr"]), abs=1e-2)
+
+
+def test_workers_change_nothing_of_what_is_changed(clips: ClipTable, audio: ClipAudio) -> None:
+    config = TrainConfig(
+        cache="c",
+        audio="a",
+        out="o",
+        seconds=0.5,
+        interferers_max=3,
+        level="loudness",
+        augment_gain=3.0,
+        augment_polarity=True,
+        augment_speed=0.1,
+        augment_lowpass=500.0,
+    )
+    dataset = MixtureDataset.from_config(clips, config, audio=audio)
+    dataset._length = 24
+    alone = list(DataLoader(dataset, batch_size=8))
+    many = list(DataLoader(dataset, batch_size=8, num_workers=2))
+    for one, other in zip(alone, many, strict=True):
+        assert same(one, other)

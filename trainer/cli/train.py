@@ -103,6 +103,24 @@ def train(
     interferers_max: Annotated[
         Optional[int], typer.Option(help="A mixture has 1 to this many interferers.")
     ] = None,
+    level: Annotated[
+        Optional[str], typer.Option(help="What the SNR is measured by: energy or loudness.")
+    ] = None,
+    augment_gain: Annotated[
+        Optional[float], typer.Option(help="Change a mixture's level by up to this, in dB.")
+    ] = None,
+    augment_polarity: Annotated[
+        Optional[bool], typer.Option("--augment-polarity", help="Flip sounds at random.")
+    ] = None,
+    augment_speed: Annotated[
+        Optional[float], typer.Option(help="Sounds up to this share faster or slower: 0.1.")
+    ] = None,
+    augment_lowpass: Annotated[
+        Optional[float], typer.Option(help="Dull every other sound, at this many Hz or more.")
+    ] = None,
+    memory_gb: Annotated[
+        Optional[float], typer.Option(help="Most decoded audio to keep in memory, in GiB.")
+    ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
     warmup: Annotated[Optional[int], typer.Option(help="Steps to reach it.")] = None,
     loss: Annotated[Optional[str], typer.Option(help="snr or l1.")] = None,
@@ -139,6 +157,12 @@ def train(
         "snr_min": snr_min,
         "snr_max": snr_max,
         "interferers_max": interferers_max,
+        "level": level,
+        "augment_gain": augment_gain,
+        "augment_polarity": augment_polarity,
+        "augment_speed": augment_speed,
+        "augment_lowpass": augment_lowpass,
+        "memory_gb": memory_gb,
         "lr": lr,
         "warmup": warmup,
         "loss": loss,
