@@ -26,8 +26,11 @@ class FileLayer:
     """The operations on the disk that a commit is made of; each is one point of failure."""
 
     def make_folder(self, folder: Path) -> None:
-        """Create `folder` and its parents, if they are not there."""
+        """Create `folder` and its parents, if they are not there; then their names are kept."""
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            self.sync_name(path)
 
     def write(self, path: Path, write: Callable[[Path], None]) -> None:
         """Let `write` create the file at `path`."""
@@ -48,6 +51,12 @@ class FileLayer:
     def sync_folder(self, folder: Path) -> None:
         """Return once the names in `folder` are on the disk."""
         _sync(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+
+    def sync_name(self, path: Path) -> None:
+        """Return once the name of `path` is on the disk, in the folder that it lies in."""
+        # A folder that we may write to but not list cannot be opened; its owner decided so.
+        with contextlib.suppress(PermissionError):
+            self.sync_folder(path.resolve().parent)
 
     def remove(self, path: Path) -> None:
         """Remove a file; it may be gone already."""

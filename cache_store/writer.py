@@ -180,6 +180,11 @@ class CacheWriter:
         path = manifest_path(self.path, draft.number)
         try:
             with storage_errors(path):
+                # A run that was killed may have made these folders and not synced their names; a
+                # power cut must not keep the manifest and lose the folder of what it names.
+                if previous.number == 0:
+                    self.layer.sync_name(self.path)
+                self.layer.sync_folder(self.path)
                 link_file(path, draft.to_bytes(), self.layer)
         except FileExistsError as error:
             raise LeaseHeldError(

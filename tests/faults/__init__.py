@@ -1,0 +1,1 @@
+"""What the cache promises, with the disk against it; `python -m tests.faults` prints the table."""

@@ -1,0 +1,149 @@
+"""Judge a cache after an accident: as before or as after, all there, and the command goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache_store.cache import open_cache
+from cache_store.files import TMP_PREFIX
+from cache_store.lease import LEASE_NAME
+from cache_store.manifest import newest_manifest
+from cache_store.shards import read_table
+from cache_store.verify import verify_cache
+from tests.faults.operations import Operation
+
+# What differs between two runs of a command that do the same: dates, and what is hashed with them.
+_PASSING = re.compile(
+    rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+0-9:]*|"self_hash": "[0-9a-f]*"|' + rb"\.tmp-[0-9a-f]{32}"
+)
+_LEASES = (LEASE_NAME, f"{LEASE_NAME}.lock")
+
+Content = dict[str, Any]
+
+
+def content(cache: Path) -> Content | None:
+    """Everything that a reader gets from a cache, dates left out; None where there is none."""
+    if newest_manifest(cache) is None:
+        return None
+    with open_cache(cache) as store:
+        manifest = store.manifest
+        found: Content = {
+            "tombstones": manifest.tombstones,
+            "indexes": [(index.kind, manifest.is_fresh(index)) for index in manifest.indexes],
+            "live": len(store),
+        }
+        for kind, entries in (("captions", manifest.captions), ("rejects", manifest.rejects)):
+            found[kind] = [row for e in entries for row in read_table(cache / e.path).to_pylist()]
+        if manifest.space is not None:
+            rows = np.arange(manifest.rows)
+            found["ids"] = store.ids(rows)
+            found["embeddings"] = np.asarray(store.embeddings).tobytes()
+            queries = np.array(store.embeddings[:3], dtype=np.float32)
+            for index in manifest.indexes or ():
+                hits = store.search(queries, 3, index.kind)
+                found[f"hits {index.kind}"] = (hits.ids.tolist(), hits.scores.tobytes())
+    return found
+
+
+def names(cache: Path) -> set[str]:
+    """The files of a cache; manifests, which a rerun may add, and the lease left out."""
+    return {
+        path.relative_to(cache).as_posix()
+        for path in cache.rglob("*")
+        if path.is_file() and path.name not in _LEASES and path.parent.name != "manifest"
+    }
+
+
+@dataclass
+class Judge:
+    """Knows a command's before and after, and judges what an accident left.
+
+    Attributes:
+        operation: The command.
+        before: What a reader gets before.
+        after: What a reader gets after an undisturbed run.
+        files: The files after an undisturbed run.
+        seen: Hashes of what was judged: equal folders are judged once.
+        befores: How many folders were as before.
+        afters: How many were as after.
+    """
+
+    operation: Operation
+    before: Content | None
+    after: Content | None
+    files: set[str]
+    seen: dict[str, bool]
+    befores: int = 0
+    afters: int = 0
+
+    @classmethod
+    def of(cls, operation: Operation, template: Path, scratch: Path) -> Judge:
+        """Run the command undisturbed on a copy of `template`, the folder around the cache."""
+        shutil.copytree(template, scratch)
+        cache = scratch / "cache"
+        before = content(cache)
+        operation.act(cache)
+        judge = cls(operation, before, content(cache), names(cache), {})
+        assert judge.after is not None
+        assert judge.after != judge.before
+        shutil.rmtree(scratch)
+        return judge
+
+    def check(self, cache: Path, *, published: bool | None = None, rerun: bool = True) -> None:
+        """Raise AssertionError if a promise is broken.
+
+        Args:
+            cache: What the accident left; the command is run on it again.
+            published: True if the command had ended well before: then only "after" will do. False
+                if it had told of an error before it could publish.
+            rerun: Run the command again.
+        """
+        key = f"{published} {digest(cache.parent)}"
+        if key not in self.seen:
+            self.seen[key] = self._check(cache, rerun)
+        is_after = self.seen[key]
+        assert is_after or published is not True, "what was published is gone"
+        self.afters += is_after
+        self.befores += not is_after
+
+    def _check(self, cache: Path, rerun: bool) -> bool:
+        found = content(cache)
+        assert found in (self.before, self.after), "neither before nor after"
+        if found is not None:
+            assert verify_cache(cache).faults == []
+        if rerun:
+            self.operation.act(cache)
+            assert content(cache) == self.after, "the rerun gives something else"
+            assert verify_cache(cache).faults == []
+            assert names(cache) == self.files, "the rerun left or lost a file"
+            assert not (cache / LEASE_NAME).exists()
+            assert not list(cache.rglob(f"{TMP_PREFIX}*"))
+        return found == self.after
+
+
+def digest(folder: Path) -> str:
+    """A hash of a folder that does not change with dates, temporary names and the lease."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*"), key=lambda p: _plain(p.name.encode()) + bytes(p)):
+        if path.name in _LEASES:
+            continue
+        total.update(_plain(bytes(path.relative_to(folder))) + b"\0")
+        if path.is_file():
+            data = path.read_bytes()
+            total.update(_plain(data) if path.suffix in (".json", ".md") else data)
+    return total.hexdigest()
+
+
+def _plain(data: bytes) -> bytes:
+    return _PASSING.sub(b"", data)
+
+
+Check = Callable[..., None]
