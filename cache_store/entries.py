@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
-from cache_store.errors import DamagedError
+from cache_store.errors import DamagedError, storage_errors
 from cache_store.files import hash_file
 
 _NAMED = "named:"
@@ -80,9 +81,13 @@ def check_file(folder: Path, entry: FileEntry) -> Path:
     """
     path = folder / entry.path
     try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
+        with storage_errors(path):
+            status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError("a file of the cache is missing", where=path, hint=_HINT) from error
+    if not S_ISREG(status.st_mode):  # a pipe would block its reader for good
+        raise DamagedError("a file of the cache is no file", where=path, hint=_HINT)
+    size = status.st_size
     if size != entry.bytes:
         raise DamagedError(
             "a file of the cache has the wrong size",
@@ -101,7 +106,8 @@ def check_content(folder: Path, entry: FileEntry) -> Path:
         DamagedError: If it is missing or any bit of it changed.
     """
     path = check_file(folder, entry)
-    digest = hash_file(path)
+    with storage_errors(path):
+        digest = hash_file(path)
     if digest != entry.sha256:
         raise DamagedError(
             "a file of the cache does not match its hash",

@@ -185,11 +185,13 @@ class BadAnswerError(RemoteError):
 
 
 _STORAGE_FAULTS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
+    errno.ENOSPC: "cannot write: the disk is full",
+    errno.EDQUOT: "cannot write: the disk quota is used up",
+    errno.EFBIG: "cannot write: the file would be larger than allowed",
+    errno.EROFS: "cannot write: the file system is read-only",
+    errno.EACCES: "cannot read or write: permission denied",
+    errno.EPERM: "cannot read or write: permission denied",
+    errno.EIO: "cannot read or write: the disk fails (input/output error)",
 }
 
 
@@ -198,8 +200,8 @@ def storage_errors(path: str | Path) -> Iterator[None]:
     """Turn what the operating system says of `path` into a `StorageError` of one line.
 
     Raises:
-        StorageError: For a full disk, a quota, a read-only file system or a missing permission;
-            every other `OSError` passes unchanged.
+        StorageError: For a full disk, a quota, a read-only file system, a missing permission or a
+            disk that fails; every other `OSError` passes unchanged.
     """
     try:
         yield
@@ -208,7 +210,7 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         if fault is None:
             raise
         raise StorageError(
-            f"cannot write: {fault}",
+            fault,
             where=error.filename or path,
             hint="Nothing that was committed is lost: make room or choose another place, "
             "then run the same command again",

@@ -23,8 +23,9 @@ from cache_store.entries import (
     check_file,
     named_space,
 )
-from cache_store.errors import DamagedError, VersionMismatchError
+from cache_store.errors import DamagedError, VersionMismatchError, storage_errors
 from cache_store.layout import MANIFEST_FOLDER
+from cache_store.manifest_check import check_record
 from cache_store.schema import FORMAT
 
 __all__ = [
@@ -165,8 +166,11 @@ def read_manifest(folder: Path, number: int) -> Manifest:
     """
     path = manifest_path(folder, number)
     try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
+        with storage_errors(path):
+            if path.exists() and not path.is_file():  # a pipe would block its reader for good
+                raise DamagedError("a manifest is no file", where=path)
+            data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError("a manifest is missing", where=path) from error
     return parse_manifest(data, number, path)
 
@@ -195,10 +199,11 @@ def parse_manifest(data: bytes, number: int, path: Path) -> Manifest:
                 found=f"format {record['format']}, written by lqtse {record.get('tool_version')}",
                 hint="Install the version of lqtse that wrote it: pip install -U lqtse",
             )
+        check_record(record)
         manifest = _parse(record)
         if manifest.number != number:
             raise ValueError(f"it is number {manifest.number}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError("a manifest is damaged", where=path, found=str(error)) from error
     return manifest
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from cache_store import schema
-from cache_store.errors import DamagedError, DataError, SpaceMismatchError, VersionMismatchError
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    SpaceMismatchError,
+    VersionMismatchError,
+    storage_errors,
+)
 from cache_store.manifest import FileEntry, Manifest, check_file
 from cache_store.shards import Footer, read_footer, read_table, to_matrix
 
@@ -114,8 +120,9 @@ def map_matrix(path: Path) -> np.ndarray[Any, Any]:
         DamagedError: If the file is missing or is no such file.
     """
     try:
-        matrix: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, FileNotFoundError) as error:
+        with storage_errors(path):
+            matrix: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, MemoryError, RecursionError) as error:
         raise DamagedError(
             "a matrix file is damaged",
             where=path,

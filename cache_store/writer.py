@@ -176,8 +176,9 @@ class CacheWriter:
             space=self._held.space if draft.data else None,
             dtype=self._held.dtype if draft.data else None,
         ).sealed()
-        self._lease.check()
         path = manifest_path(self.path, draft.number)
+        with storage_errors(path):
+            self._lease.check()
         try:
             with storage_errors(path):
                 # A run that was killed may have made these folders and not synced their names; a
@@ -201,8 +202,8 @@ class CacheWriter:
         if self.manifest is None:
             return
         path, card = self.path / CARD_NAME, render_card(self.manifest).encode()
-        if not path.is_file() or path.read_bytes() != card:
-            with storage_errors(path):
+        with storage_errors(path):
+            if not path.is_file() or path.read_bytes() != card:
                 replace_file(path, card, self.layer)
 
     def _adopt(self, data: tuple[FileEntry, ...]) -> None:

@@ -23,19 +23,31 @@ from cache_store.manifest import (
 from tests.cache_store.builders import flip_bit
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
-ENTRIES = st.lists(
-    st.builds(FileEntry, TEXT, TEXT, st.integers(0), st.integers(0), TEXT), max_size=3
-).map(tuple)
+COUNTS = st.integers(0, 2**53)
 DICTS = st.dictionaries(
     TEXT, TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=3
 )
+
+
+def entries(folder: str, least: int = 0) -> st.SearchStrategy[tuple[FileEntry, ...]]:
+    names = st.from_regex(r"[0-9a-f]{32}\.[a-z]{3,7}", fullmatch=True)
+    hashes = st.from_regex("[0-9a-f]{64}", fullmatch=True)
+    entry = st.builds(FileEntry, names.map(f"{folder}/{{}}".format), hashes, COUNTS, COUNTS, TEXT)
+    return st.lists(entry, min_size=least, max_size=3).map(tuple)
+
+
+INDEXES = st.builds(IndexEntry, TEXT, entries("index", 1), TEXT, DICTS)
+SPACES = st.builds(SpaceRecord, TEXT, TEXT, st.integers(1, 2**20))
+EMBEDDED = st.fixed_dictionaries(
+    {"space": SPACES, "dtype": st.sampled_from(["float16", "float32"]), "data": entries("data")}
+)
 MANIFESTS = st.builds(
-    Manifest,
+    lambda embedded, **fields: Manifest(**fields, **embedded),
+    embedded=st.just({}) | EMBEDDED,
     number=st.integers(1, 10**7),
-    space=st.none() | st.builds(SpaceRecord, TEXT, TEXT, st.integers(1)),
-    captions=ENTRIES,
-    data=ENTRIES,
-    indexes=st.lists(st.builds(IndexEntry, TEXT, ENTRIES, TEXT, DICTS), max_size=2).map(tuple),
+    captions=entries("captions"),
+    rejects=entries("rejects"),
+    indexes=st.lists(INDEXES, max_size=2).map(tuple),
     tombstones=st.lists(TEXT, max_size=2).map(tuple),
     config=DICTS,
     provenance=st.lists(DICTS, max_size=2).map(tuple),

@@ -128,9 +128,7 @@ class Bench:
             except Exception as error:
                 raise AssertionError(where) from error
             shutil.rmtree(Path(job.cache).parent)
-        return Count(
-            len(points), len(jobs), judge.befores, judge.afters, untold, len(judge.seen)
-        )
+        return Count(len(points), len(jobs), judge.befores, judge.afters, untold, len(judge.seen))
 
     def _is_untold(self, accident: Accident, outcome: Outcome) -> bool:
         if accident.mode in (server.KILL, server.KILL_HALF):

@@ -77,14 +77,22 @@ class Shim:
         """Run jobs; the next one runs while the caller looks at the last."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        for job in jobs[:2]:
-            self._send(job)
-        for number in range(len(jobs)):
-            line = self._process.stdout.readline()
-            assert line, "the server died"
-            if number + 2 < len(jobs):
-                self._send(jobs[number + 2])
-            yield Outcome(**json.loads(line))
+        sent = read = 0
+        try:
+            while read < len(jobs):
+                while sent < min(read + 2, len(jobs)):
+                    self._send(jobs[sent])
+                    sent += 1
+                line = self._process.stdout.readline()
+                assert line, "the server died"
+                read += 1
+                if sent < len(jobs):
+                    self._send(jobs[sent])
+                    sent += 1
+                yield Outcome(**json.loads(line))
+        finally:
+            for _ in range(sent - read):  # where the caller found a fault and left
+                self._process.stdout.readline()
 
     def _send(self, job: Job) -> None:
         assert self._process.stdin is not None
@@ -163,7 +171,7 @@ def main() -> None:
 
     import cache_store.cache
     import cache_store.index.build
-    import cache_store.spaces.tiny.space
+    import cache_store.spaces.tiny.space  # noqa: F401
     import pipeline.dedupe
     import pipeline.embed
     import pipeline.importing

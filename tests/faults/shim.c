@@ -95,8 +95,8 @@ static int open_any(int (*real)(int, const char *, int, ...), int at, const char
         int now = step(writes);
         if (now < 0) return -1;
         int fd = opened(real(at, path, flags, permissions), path, flags);
-        if (now && fd >= 0) { close(fd); return after(); }
-        return fd;
+        if (now && fd >= 0) close(fd);
+        return now && (fd >= 0 || mode == KILL_HALF) ? after() : fd;
     }
     return opened(real(at, path, flags, permissions), path, flags);
 }
@@ -206,7 +206,8 @@ TRUNCATE(ftruncate64)
     if (now < 0) return -1; \
     int done = call; \
     if (done == 0) emit(what, first, second, 0, 0, NULL, 0); \
-    return now && done == 0 ? after() : done
+    if (now && (done == 0 || mode == KILL_HALF)) return after(); \
+    return done
 
 int rename(const char *from, const char *to) {
     REAL(rename, int, const char *, const char *);
