@@ -101,8 +101,9 @@ def test_the_highest_number_wins(tmp_path: Path) -> None:
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
-    entry = FileEntry("data/a.parquet", "0" * 64, 10, 2)
-    path = put(tmp_path, Manifest(number=1, data=(entry,), config={"seed": 0}).sealed())
+    entry = FileEntry("captions/a.parquet", "0" * 64, 10, 2)
+    manifest = Manifest(number=1, captions=(entry,), config={"seed": 0})
+    path = put(tmp_path, manifest.sealed())
     for bit in range(path.stat().st_size * 8):
         restore = flip_bit(path, bit)
         with pytest.raises(DamagedError):

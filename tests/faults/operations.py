@@ -17,10 +17,12 @@ class Operation:
     Attributes:
         prepare: Makes the cache as it is before.
         act: The command; run again, it must end as if it had never been disturbed.
+        between: For a command that publishes twice, what leads to the state between.
     """
 
     prepare: Callable[[Path], None]
     act: Callable[[Path], None]
+    between: Callable[[Path], None] | None = None
 
 
 def _lines(cache: Path, name: str, first: int, count: int) -> Path:
@@ -58,6 +60,30 @@ def _dedupe(cache: Path) -> None:
     dedupe(cache, threshold=0.8, device="cpu")
 
 
+def _compact(cache: Path, index: bool = True) -> None:
+    from cache_store.compact import compact_cache
+
+    compact_cache(cache, index=index)
+
+
+def _merge(cache: Path) -> None:
+    from cache_store.merge import merge_caches
+
+    merge_caches(cache, [cache.parent / "one", cache.parent / "two"])
+
+
+def _two_caches(cache: Path) -> None:
+    for name, first in (("one", 0), ("two", 6)):
+        _import(cache.parent / name, name, first)
+        _embed(cache.parent / name)
+
+
+def _full(cache: Path) -> None:
+    _embedded(cache)
+    _dedupe(cache)
+    _index(cache)
+
+
 def _nothing(cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
 
@@ -73,4 +99,6 @@ OPERATIONS = {
     "embed": Operation(_import, _embed),
     "index": Operation(_embedded, _index),
     "dedupe": Operation(_embedded, _dedupe),
+    "compact": Operation(_full, _compact, between=lambda cache: _compact(cache, index=False)),
+    "merge": Operation(_two_caches, _merge),
 }

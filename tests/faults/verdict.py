@@ -72,6 +72,7 @@ class Judge:
         after: What a reader gets after an undisturbed run.
         files: The files after an undisturbed run.
         seen: Hashes of what was judged: equal folders are judged once.
+        between: What a reader gets between two publications; `before` if there is one only.
         befores: How many folders were as before.
         afters: How many were as after.
     """
@@ -81,21 +82,27 @@ class Judge:
     after: Content | None
     files: set[str]
     seen: dict[str, bool]
+    between: Content | None
     befores: int = 0
     afters: int = 0
 
     @classmethod
     def of(cls, operation: Operation, template: Path, scratch: Path) -> Judge:
         """Run the command undisturbed on a copy of `template`, the folder around the cache."""
-        shutil.copytree(template, scratch)
-        cache = scratch / "cache"
-        before = content(cache)
-        operation.act(cache)
-        judge = cls(operation, before, content(cache), names(cache), {})
-        assert judge.after is not None
-        assert judge.after != judge.before
-        shutil.rmtree(scratch)
-        return judge
+        cache, between = scratch / "cache", None
+        for act in (operation.between, operation.act):
+            if act is None:
+                continue
+            shutil.copytree(template, scratch)
+            before = content(cache)
+            act(cache)
+            found, files = content(cache), names(cache)
+            shutil.rmtree(scratch)
+            if act is operation.between:
+                between = found
+        assert found is not None
+        assert found != before
+        return cls(operation, before, found, files, {}, between or before)
 
     def check(self, cache: Path, *, published: bool | None = None, rerun: bool = True) -> None:
         """Raise AssertionError if a promise is broken.
@@ -116,7 +123,7 @@ class Judge:
 
     def _check(self, cache: Path, rerun: bool) -> bool:
         found = content(cache)
-        assert found in (self.before, self.after), "neither before nor after"
+        assert found in (self.before, self.between, self.after), "neither before nor after"
         if found is not None:
             assert verify_cache(cache).faults == []
         if rerun:
