@@ -230,7 +230,7 @@ def _indexes(writer: CacheWriter, build: bool, report: CompactReport) -> None:
 
         for kind in stale:
             try:
-                build_index(writer, kind)
+                build_index(writer, kind, keep_older=True)
                 report.indexes.append(kind)
             except MissingDependencyError as error:
                 report.notes.append(f"the {kind} index was dropped: {error.what}")

@@ -115,7 +115,9 @@ def merge_caches(
         return merger.run(None, space)
     there = newest_manifest(target) if target.is_dir() else None
     if there is not None:
-        return _already(target, there, merger, space)
+        report = _already(target, there, merger, space)
+        with open_writer(target, layer=layer):  # mends the card, if the run before did not get there
+            return report
     with open_writer(target, layer=layer) as writer:
         return merger.run(writer, space)
 

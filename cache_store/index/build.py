@@ -78,15 +78,18 @@ def build_index(
     kind: str = "auto",
     *,
     queries: npt.NDArray[np.float32] | None = None,
+    keep_older: bool = False,
 ) -> BuildReport:
     """Build an index of the cache's data and publish it.
 
-    Indexes of other kinds stay if they are of the same data; older ones are dropped.
+    Indexes of other kinds stay if they are of the same data; older ones are dropped, by default.
 
     Args:
         writer: The cache, open for writing.
         kind: "exact" (the matrix only), "flat", "hnsw", or "auto".
         queries: Audio embeddings to measure recall with; by default captions of the cache.
+        keep_older: Keep older ones in the manifest, unused: for who builds them next, so that a
+            run that is killed between them still knows which there were.
 
     Shape:
         queries [B, D].
@@ -114,8 +117,9 @@ def build_index(
     if kind != "exact":
         fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries)
     step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
+    listed = {**({entry.kind: entry for entry in manifest.indexes} if keep_older else {}), **fresh}
     writer.publish(
-        indexes=[fresh[name] for name in BUILD_KINDS if name in fresh],
+        indexes=[listed[name] for name in BUILD_KINDS if name in listed],
         step={**step, **fresh[kind].params},
     )
     files = [file for name in {"exact", kind} for file in fresh[name].files]
