@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache_store import card_steps, card_yaml
+from cache_store.card_seal import seal
 from cache_store.manifest import FileEntry, Manifest
 
 PLACE = "path/to/this/folder"  # stands for the folder or the repository in the card's Python
@@ -30,7 +31,7 @@ def render_card(manifest: Manifest) -> str:
             "`load_dataset` shows them; `lqtse-cache compact` rewrites the files without them.\n"
         )
     parts += [_usage(manifest), card_steps.provenance(steps), card_steps.licence(steps)]
-    return "\n".join(part for part in parts if part)
+    return seal("\n".join(part for part in parts if part))
 
 
 def _introduction(manifest: Manifest) -> str:

@@ -116,7 +116,9 @@ def merge_caches(
     there = newest_manifest(target) if target.is_dir() else None
     if there is not None:
         report = _already(target, there, merger, space)
-        with open_writer(target, layer=layer):  # mends the card, if the run before did not get there
+        with open_writer(
+            target, layer=layer
+        ):  # mends the card, if the run before did not get there
             return report
     with open_writer(target, layer=layer) as writer:
         return merger.run(writer, space)

@@ -17,9 +17,17 @@ from typing import Any
 import numpy as np
 
 from cache_store import checks, schema
-from cache_store.errors import DamagedError, DataError, LqtseError, MissingDependencyError
+from cache_store.card import render_card
+from cache_store.card_seal import is_whole
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    LqtseError,
+    MissingDependencyError,
+    storage_errors,
+)
 from cache_store.files import TMP_PREFIX
-from cache_store.layout import FOLDERS, MANIFEST_FOLDER
+from cache_store.layout import CARD_NAME, FOLDERS, MANIFEST_FOLDER
 from cache_store.manifest import (
     FileEntry,
     IndexEntry,
@@ -109,6 +117,7 @@ class _Verifier:
         for entry in named:
             self.hash_once(entry)
         if manifests[0] is not None:
+            self.check_card(manifests[0])
             self.check_rows(manifests[0])
             self.check_indexes(manifests[0])
         self.note_strangers({entry.path for entry in named})
@@ -154,6 +163,24 @@ class _Verifier:
             check_content(self.folder, entry)
         if (self.folder / entry.path).is_file():
             self.count(entry.path)
+
+    def check_card(self, manifest: Manifest) -> None:
+        """Check the card, which other programs read: lost or old is no fault, damaged is."""
+        path, mend = self.folder / CARD_NAME, "the next command that writes makes it anew"
+        if not path.is_file():
+            self.report.notes.append(f"{CARD_NAME}: missing; {mend}")
+            return
+        with storage_errors(path):
+            card = path.read_bytes()
+        if card == render_card(manifest).encode():
+            return
+        whole = is_whole(card)
+        if whole is False:
+            what = "the card does not match the hash at its end"
+            self.report.faults.append(Fault(CARD_NAME, what, f"Move it away: {mend}"))
+        else:
+            how = "of another manifest or version" if whole else "not as this version writes it"
+            self.report.notes.append(f"{CARD_NAME}: {how}; {mend}")
 
     def check_rows(self, manifest: Manifest) -> None:
         """Read the newest manifest's tables and check what their rows promise."""

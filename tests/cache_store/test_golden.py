@@ -79,7 +79,9 @@ def test_every_kind_of_search_finds_what_it_found(
 
 def test_it_is_whole_and_reading_leaves_no_trace(golden: Path, expected: dict[str, Any]) -> None:
     report = verify_cache(golden)
-    assert (report.faults, report.notes) == ([], [])
+    assert report.faults == []
+    # A card of another version is whole, and written anew by the next command.
+    assert all(note.startswith("README.md: ") for note in report.notes)
     with open_cache(golden) as cache:
         assert cache.stats()["removed"] == 1
         assert len(cache.as_dataset()) == expected["live"]
