@@ -103,9 +103,13 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     """The format of a file, 0 for an empty one.
 
     Raises:
-        DamagedError: If the file holds something else.
+        DamagedError: If the file was cut, or holds something else.
         VersionMismatchError: If a newer version wrote it.
     """
+    # SQLite takes what is left of the first page for a new and empty file.
+    size, page = path.stat().st_size, int(connection.execute("PRAGMA page_size").fetchone()[0])
+    if size % page:
+        raise damaged(path, f"{size} bytes, which are no whole pages: it was cut")
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise VersionMismatchError(

@@ -46,9 +46,19 @@ def test_config_error_tells_all_faults_together() -> None:
     assert error.exit_code == 2
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-def test_storage_faults_become_one_line_with_the_path(number: int) -> None:
-    with pytest.raises(StorageError, match=r"cannot write: .*: /some/file"), storage_errors("x"):
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.ENOSPC, "cannot write"),
+        (errno.EROFS, "cannot write"),
+        (errno.EDQUOT, "cannot write"),
+        (errno.EFBIG, "cannot write"),
+        (errno.EACCES, "cannot read or write"),
+        (errno.EIO, "cannot read or write"),
+    ],
+)
+def test_storage_faults_become_one_line_with_the_path(number: int, what: str) -> None:
+    with pytest.raises(StorageError, match=rf"^{what}: .*: /some/file"), storage_errors("x"):
         raise OSError(number, "as the system says", "/some/file")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,17 +74,20 @@ class Bench:
         name: A key of `OPERATIONS`.
         folder: Where to work; a folder in memory is quickest.
         shim: The server.
+        rerun_every: See `Judge`.
     """
 
-    def __init__(self, name: str, folder: Path, shim: Shim) -> None:
+    def __init__(self, name: str, folder: Path, shim: Shim, rerun_every: int = 1) -> None:
         self.name, self.folder, self.shim = name, folder, shim
+        self.rerun_every = rerun_every
         self.operation = OPERATIONS[name]
         self.template = folder / "before"
         self.template.mkdir(parents=True)
         self.operation.prepare(self.template / "cache")
 
     def judge(self) -> Judge:
-        return Judge.of(self.operation, self.template, self.folder / "undisturbed")
+        scratch = self.folder / "undisturbed"
+        return Judge.of(self.operation, self.template, scratch, self.rerun_every)
 
     @contextmanager
     def copy(self, name: str) -> Iterator[Path]:
@@ -124,7 +127,7 @@ class Bench:
             where = f"{self.name}, {accident.name}, operation {job.nth}: {outcome}"
             try:
                 untold += self._is_untold(accident, outcome)
-                judge.check(Path(job.cache), published=self._published(accident, outcome))
+                judge.check(Path(job.cache), published=not outcome.killed and not outcome.error)
             except Exception as error:
                 raise AssertionError(where) from error
             shutil.rmtree(Path(job.cache).parent)
@@ -137,10 +140,6 @@ class Bench:
         if outcome.error:
             assert outcome.exit_code is not None, "an error that is not of our tree"
         return not outcome.error
-
-    def _published(self, accident: Accident, outcome: Outcome) -> bool | None:
-        killed = accident.mode in (server.KILL, server.KILL_HALF)
-        return True if not killed and not outcome.error else None
 
     def cut_power(self) -> Count:
         """Cut the power after every operation, in every way that the model allows."""
@@ -164,12 +163,9 @@ class Bench:
                 place.mkdir()
                 write_disk(disk, place)
                 try:
-                    judge.check(place / "cache", published=ended or None)
+                    judge.check(place / "cache", published=ended)
                 except Exception as error:
                     where = f"{self.name}, power cut after {number}: {event.what} {event.first}"
                     raise AssertionError(f"{where}; on the disk {sorted(disk)}") from error
                 shutil.rmtree(place)
         return Count(len(events), runs, judge.befores, judge.afters, 0, len(judge.seen))
-
-
-Report = Callable[[str, str, Count], None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,7 @@ class Judge:
         files: The files after an undisturbed run.
         seen: Hashes of what was judged: equal folders are judged once.
         between: What a reader gets between two publications; `before` if there is one only.
+        rerun_every: Run the command again in every so many of the folders that differ.
         befores: How many folders were as before.
         afters: How many were as after.
     """
@@ -91,11 +91,12 @@ class Judge:
     files: set[str]
     seen: dict[str, bool]
     between: Content | None
+    rerun_every: int = 1
     befores: int = 0
     afters: int = 0
 
     @classmethod
-    def of(cls, operation: Operation, template: Path, scratch: Path) -> Judge:
+    def of(cls, operation: Operation, template: Path, scratch: Path, rerun_every: int = 1) -> Judge:
         """Run the command undisturbed on a copy of `template`, the folder around the cache."""
         cache, between = scratch / "cache", None
         for act in (operation.between, operation.act):
@@ -110,22 +111,20 @@ class Judge:
                 between = found
         assert found is not None
         assert found != before
-        return cls(operation, before, found, files, {}, between or before)
+        return cls(operation, before, found, files, {}, between or before, rerun_every)
 
-    def check(self, cache: Path, *, published: bool | None = None, rerun: bool = True) -> None:
+    def check(self, cache: Path, *, published: bool) -> None:
         """Raise AssertionError if a promise is broken.
 
         Args:
             cache: What the accident left; the command is run on it again.
-            published: True if the command had ended well before: then only "after" will do. False
-                if it had told of an error before it could publish.
-            rerun: Run the command again.
+            published: Whether the command had ended well: then only "after" will do.
         """
         key = f"{published} {digest(cache.parent)}"
         if key not in self.seen:
-            self.seen[key] = self._check(cache, rerun)
+            self.seen[key] = self._check(cache, len(self.seen) % self.rerun_every == 0)
         is_after = self.seen[key]
-        assert is_after or published is not True, "what was published is gone"
+        assert is_after or not published, "what was published is gone"
         self.afters += is_after
         self.befores += not is_after
 
@@ -160,6 +159,3 @@ def digest(folder: Path) -> str:
 
 def _plain(data: bytes) -> bytes:
     return _PASSING.sub(b"", data)
-
-
-Check = Callable[..., None]

@@ -299,6 +299,17 @@ def test_a_cut_file_is_damage(tmp_path: Path) -> None:
     assert _one_line(caught.value.message)
 
 
+def test_less_than_a_page_is_damage_and_no_new_ledger(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer())
+    path = tmp_path / FILE_NAME
+    for size in (1, 99, 512, 4095):
+        os.truncate(path, size)
+        with pytest.raises(DamagedError, match="it was cut"), open_ledger(tmp_path):
+            pass
+        assert path.stat().st_size == size
+
+
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         ledger._connection.execute("PRAGMA user_version = 99")
