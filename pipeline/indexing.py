@@ -9,13 +9,18 @@ Letters: B queries, D embedding size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
+from pipeline.engines import Engine, open_engine
+from pipeline.progress import Tick
 
 if TYPE_CHECKING:
     from cache_store.index.build import BuildReport
+    from cache_store.index.parts import PartJob, PartMaker
 
 MOST_QUERIES = 1024  # more would measure recall no better, and take longer
 
@@ -27,6 +32,9 @@ def index_cache(
     queries: str | Path | None = None,
     space_name: str | None = None,
     device: str = "auto",
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> BuildReport:
     """Build and publish an index of an embedded cache.
 
@@ -37,6 +45,10 @@ def index_cache(
             with; by default captions of the cache.
         space_name: Where the queries' embeddings came from, if their manifest does not say.
         device: `auto` or `cpu`: these kinds are built on the CPU.
+        workers: Processes that read the data files, by default this one alone, or as many as a Ray
+            cluster has room for. The index is the same.
+        engine: `local` or `ray`.
+        address: A running Ray cluster, None to start a Ray for this run.
 
     Raises:
         UsageError: For an unknown kind, another device, or queries without embeddings.
@@ -66,5 +78,50 @@ def index_cache(
             store.require_space(table.space, f"the queries of {queries}")
         step = -(-len(table) // MOST_QUERIES)
         vectors = table.embeddings[::step]
-    with open_writer(cache, create=False) as writer:
-        return build_index(writer, kind, queries=vectors)
+    with open_writer(cache, create=False) as writer, open_engine(engine, address) as crew:
+        staff = workers or crew.room("cpu", 1) or 1
+        share = _Share(crew, str(writer.path.absolute()), staff)
+        alone = crew.name == "local" and staff == 1
+        return build_index(writer, kind, queries=vectors, share=None if alone else share)
+
+
+@dataclass(frozen=True)
+class PartStage:
+    """How a data file becomes a part of an index; the shard says which, and where the part goes.
+
+    Attributes:
+        cache: The cache's folder, an absolute path.
+        maker: What makes parts.
+        device: Where a worker computes.
+        threads: CPU threads that it computes with.
+    """
+
+    cache: str
+    maker: PartMaker
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The cache."""
+        return (self.cache,)
+
+    def prepare(self) -> Callable[[PartJob, Tick], None]:
+        """Load what the maker needs."""
+        work = self.maker.prepare()
+        return lambda job, tick: work(job)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Has parts made by the workers of an engine."""
+
+    crew: Engine
+    cache: str
+    workers: int
+
+    def __call__(self, maker: PartMaker, jobs: Sequence[PartJob]) -> None:
+        stage = PartStage(self.cache, maker)
+        done = self.crew.map_shards(stage, jobs, workers=self.workers, tick=lambda rows: None)
+        for _ in done:
+            pass

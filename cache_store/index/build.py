@@ -32,10 +32,10 @@ from cache_store.index.faiss_index import (
     read_index,
     writer_of,
 )
+from cache_store.index.parts import Share, write_matrix
 from cache_store.manifest import IndexEntry, Manifest, check_file
 from cache_store.opening import map_matrix
 from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
-from cache_store.shards import read_table, to_matrix
 from cache_store.writer import CacheWriter
 
 BUILD_KINDS = ("auto", "exact", "flat", "hnsw")
@@ -79,6 +79,7 @@ def build_index(
     *,
     queries: npt.NDArray[np.float32] | None = None,
     keep_older: bool = False,
+    share: Share | None = None,
 ) -> BuildReport:
     """Build an index of the cache's data and publish it.
 
@@ -90,6 +91,7 @@ def build_index(
         queries: Audio embeddings to measure recall with; by default captions of the cache.
         keep_older: Keep older ones in the manifest, unused: for who builds them next, so that a
             run that is killed between them still knows which there were.
+        share: Has data files read and added by workers; None does it here. The index is the same.
 
     Shape:
         queries [B, D].
@@ -112,7 +114,7 @@ def build_index(
     kind, reason = choose_kind(kind, manifest.rows)
     fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
     if "exact" not in fresh:
-        fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim)
+        fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim, share)
     matrix = map_matrix(check_file(writer.path, fresh["exact"].files[0]))
     if kind != "exact":
         fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries)
@@ -154,7 +156,9 @@ def choose_kind(kind: str, rows: int) -> tuple[str, str]:
     return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
 
 
-def _build_matrix(writer: CacheWriter, manifest: Manifest, dim: int) -> IndexEntry:
+def _build_matrix(
+    writer: CacheWriter, manifest: Manifest, dim: int, share: Share | None
+) -> IndexEntry:
     shape, dtype = (manifest.rows, dim), np.dtype(manifest.dtype)
 
     def write(path: Path) -> None:
@@ -166,9 +170,7 @@ def _build_matrix(writer: CacheWriter, manifest: Manifest, dim: int) -> IndexEnt
         # Not through a memory map: on a full disk that kills the process instead of failing.
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for entry in manifest.data:
-                table = read_table(check_file(writer.path, entry), ["embedding"])
-                file.write(np.ascontiguousarray(to_matrix(table.column("embedding"))).data)
+            write_matrix(file, writer.path, manifest.data, share)
 
     def check(path: Path) -> None:
         matrix = map_matrix(path)

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from cache_store import console
-from pipeline.cli.options import AsJson, CacheFolder, Device, command_line
+from pipeline.cli.options import AsJson, CacheFolder, Crew, Device, command_line, grouped
 
 
 class Kind(str, Enum):
@@ -26,8 +26,10 @@ def register(app: typer.Typer) -> None:
     app.command("index")(command)
 
 
+@grouped
 def command(
     cache: CacheFolder,
+    crew: Crew,
     kind: Annotated[
         Kind,
         typer.Option(
@@ -62,11 +64,19 @@ def command(
     Examples:
       lqtse-cache index my-cache
       lqtse-cache index my-cache --kind hnsw --queries clips.parquet
+      lqtse-cache index my-cache --engine ray --address auto
     """
     from pipeline.indexing import index_cache
 
     report = index_cache(
-        cache, kind=kind.value, queries=queries, space_name=space_name, device=device
+        cache,
+        kind=kind.value,
+        queries=queries,
+        space_name=space_name,
+        device=device,
+        workers=crew.workers,
+        engine=crew.engine.value,
+        address=crew.address,
     )
     facts: dict[str, object] = {
         "kind": report.kind,

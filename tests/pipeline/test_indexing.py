@@ -7,7 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cache_store.cache import open_cache
-from cache_store.errors import DataError, LeaseHeldError, SpaceMismatchError, UsageError
+from cache_store.errors import (
+    DamagedError,
+    DataError,
+    LeaseHeldError,
+    SpaceMismatchError,
+    UsageError,
+)
 from cache_store.verify import verify_cache
 from cache_store.writer import open_writer
 from pipeline.importing import import_captions
@@ -84,3 +90,26 @@ def test_nothing_to_index(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused(cache: Path) -> None:
     with open_writer(cache), pytest.raises(LeaseHeldError):
         index_cache(cache)
+
+
+def test_workers_make_the_same_files_and_leave_nothing_else(tmp_path: Path) -> None:
+    source = write_vectors(tmp_path / "texts.parquet", captions(200), space="theirs")
+    found = []
+    for workers in (1, 2):
+        cache = tmp_path / f"c{workers}"
+        import_captions(cache, source, embeddings=True, shard_rows=30)
+        index_cache(cache, kind="flat", workers=workers)
+        found.append(sorted(path.name for path in (cache / "index").iterdir()))  # by content
+    assert found[0] == found[1] and len(found[0]) == 2
+
+
+def test_a_damaged_file_that_a_worker_reads_is_named(tmp_path: Path) -> None:
+    source = write_vectors(tmp_path / "texts.parquet", captions(200), space="theirs")
+    import_captions(tmp_path / "c", source, embeddings=True, shard_rows=30)
+    victim = sorted((tmp_path / "c" / "data").glob("*.parquet"))[3]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 3] ^= 16
+    victim.write_bytes(data)
+    with pytest.raises(DamagedError, match=victim.name):
+        index_cache(tmp_path / "c", workers=2)
+    assert not list((tmp_path / "c" / "index").iterdir())

@@ -16,6 +16,7 @@ from cache_store.manifest import Manifest, newest_manifest
 from cache_store.verify import verify_cache
 from pipeline.embed import embed_cache
 from pipeline.importing import import_captions
+from pipeline.indexing import index_cache
 from pipeline.join import join_clips
 from tests.pipeline.engines.conftest import ThreeNodes
 from tests.pipeline.materials import captions, write_lines, write_vectors
@@ -91,6 +92,20 @@ def test_a_joined_file_has_the_bytes_of_the_local_engines(
         assert (report.workers, report.heard, report.clips) == (workers, 30, 29)
         found.append(output.read_bytes())
     assert found[0] == found[1] == found[2]
+
+
+def test_an_index_has_the_bytes_of_the_local_engines(
+    three_nodes: ThreeNodes, source: Path, tmp_path: Path
+) -> None:
+    vectors = write_vectors(tmp_path / "v.parquet", captions(100))
+    found = []
+    for engine, workers in [("local", 1), ("ray", 1), ("ray", 3)]:
+        cache = tmp_path / f"{engine}{workers}"
+        import_captions(cache, vectors, embeddings=True, shard_rows=20)
+        address = three_nodes.address if engine == "ray" else None
+        index_cache(cache, kind="flat", workers=workers, engine=engine, address=address)
+        found.append(sorted(path.name for path in (cache / "index").iterdir()))  # by content
+    assert found[0] == found[1] == found[2] and len(found[0]) == 2
 
 
 def run(cache: Path, table: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
