@@ -194,6 +194,8 @@ def _told_import(step: Step) -> str:
 
 def _told_embed(step: Step) -> str:
     text = f"{step['captions']:,} captions by {step['space']}, {step['dtype']}, on {step['device']}"
+    if step.get("precisions"):
+        text += f", computed in {' and '.join(sorted(step['precisions']))}"
     return text + (f"; {step['cut']:,} were longer than its limit and cut" if step["cut"] else "")
 
 

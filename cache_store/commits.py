@@ -21,7 +21,13 @@ from cache_store.shards import read_table, write_table
 
 
 def commit_data(
-    cache: Path, table: pa.Table, space: SpaceRecord, source: str = "", layer: FileLayer = DISK
+    cache: Path,
+    table: pa.Table,
+    space: SpaceRecord,
+    source: str = "",
+    layer: FileLayer = DISK,
+    *,
+    precision: str = "",
 ) -> FileEntry:
     """Commit a file of captions with embeddings.
 
@@ -31,13 +37,19 @@ def commit_data(
         space: Which model made the embeddings.
         source: The SHA-256 of the captions file that was embedded, "" for imported ones.
         layer: The operations on the disk.
+        precision: In which the model computed, "" where it is not known.
 
     Raises:
         DataError: If a row is not finite, not of unit norm, or not what its column promises.
         StorageError: If it cannot be written.
     """
     dim, dtype = schema.embedding_type(table.schema)
-    facts = {"space": space.name, "fingerprint": space.fingerprint, "source": source}
+    facts = {
+        "space": space.name,
+        "fingerprint": space.fingerprint,
+        "source": source,
+        "precision": precision,
+    }
     table = schema.conform(table, schema.data_schema(dim, dtype, **facts))
     checks.check_captions(table)
     checks.check_embeddings(table.column("embedding"))

@@ -58,7 +58,13 @@ def rejects_schema() -> pa.Schema:
 
 
 def data_schema(
-    dim: int, dtype: str, *, space: str = "", fingerprint: str = "", source: str = ""
+    dim: int,
+    dtype: str,
+    *,
+    space: str = "",
+    fingerprint: str = "",
+    source: str = "",
+    precision: str = "",
 ) -> pa.Schema:
     """Return the schema of data/*.parquet.
 
@@ -68,6 +74,7 @@ def data_schema(
         space: The name of the embedding space.
         fingerprint: The fingerprint of the embedding space.
         source: The SHA-256 of the captions file that was embedded, "" for imported embeddings.
+        precision: In which the model computed, "" where it is not known.
     """
     column = ("embedding", pa.list_(float_type(dtype), dim))
     metadata = {
@@ -76,6 +83,8 @@ def data_schema(
         "lqtse.fingerprint": fingerprint,
         "lqtse.source": source,
     }
+    if precision:
+        metadata["lqtse.precision"] = precision
     return _schema((*_CAPTION_COLUMNS, column), metadata)
 
 

@@ -5,7 +5,10 @@ where it stopped: committed shards are found again, checked and taken over, neve
 One manifest at the end makes all of them visible.
 
 Rows are bit-equal whatever the number of workers: batches are cut within a shard, and on the CPU
-every process computes with the same number of threads. Memory holds one shard a worker.
+every process computes with the same number of threads and in the same precision. The precision is
+chosen once a run, by the device, and kept with the file and the step: rows of different precisions
+may stand in one cache, since they agree to a cosine of about 0.9999, but never unsaid. Memory holds
+one shard a worker.
 
 Letters: N rows, D embedding size.
 """
@@ -26,7 +29,7 @@ from pipeline.progress import Progress, Tick, quiet
 from pipeline.spaces import absolute_spec, choose_spec, load_matching
 
 if TYPE_CHECKING:
-    from cache_store.manifest import FileEntry
+    from cache_store.manifest import FileEntry, Manifest
     from cache_store.spaces import Space
     from cache_store.writer import CacheWriter
 
@@ -53,6 +56,8 @@ class EmbedReport:
         dim: D.
         dtype: How the embeddings are stored.
         device: Where it computed.
+        precision: In which it computed, "" where embeddings were only looked up.
+        precisions: All in which the cache's rows were computed, imported ones left out.
         workers: Processes that worked.
         seconds: The time that computing took.
     """
@@ -69,6 +74,8 @@ class EmbedReport:
     dim: int
     dtype: str
     device: str
+    precision: str
+    precisions: tuple[str, ...]
     workers: int
     seconds: float
 
@@ -82,6 +89,7 @@ def embed_cache(
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
+    precision: str = "auto",
     space_name: str | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -98,6 +106,8 @@ def embed_cache(
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         workers: Processes; None chooses by the work, the CPU cores and the device.
         threads: CPU threads a process. The bits of the rows depend on it, not on `workers`.
+        precision: In which to compute: `float32`, `bfloat16`, or `auto` for bfloat16 where the
+            device has matrix instructions for it and the model can.
         space_name: For a stored table whose file does not name its space.
         engine: `local` or `ray`; the rows are the same.
         address: A running Ray cluster, None to start a Ray for this run.
@@ -106,6 +116,7 @@ def embed_cache(
     Raises:
         EmptyInputError: The cache has no captions.
         SpaceMismatchError: The cache was embedded with another space.
+        UsageError: The space does not have that precision.
         MismatchError: The cache's embeddings have another dtype.
         LeaseHeldError: Another process writes to the cache.
     """
@@ -130,6 +141,7 @@ def embed_cache(
                 device=crew.home(place),
                 batch_size=batch_size,
                 space_name=space_name,
+                precision=_choose_precision(precision, spec, place),
             )
             done = {entry.source for entry in manifest.data if entry.source}
             missing = [entry for entry in manifest.captions if entry.sha256 not in done]
@@ -144,6 +156,7 @@ def embed_cache(
                 space_name=space_name,
                 dtype=kept_dtype,
                 threads=threads,
+                precision=model.precision or "float32",
             )
             staff = workers or crew.room(place, threads)
             staff = staff or _choose_workers(writer, model, todo, place)
@@ -153,6 +166,7 @@ def embed_cache(
                 run = _compute(crew, model, stage, todo, staff, tick)
             seconds = time.monotonic() - begin
         new = [found.get(entry.sha256) or run.files[entry.sha256] for entry in missing]
+        precisions = _precisions(writer, new) if model.precision else {}
         report = EmbedReport(
             embedded=sum(entry.rows for entry in todo),
             shards=len(todo),
@@ -166,11 +180,13 @@ def embed_cache(
             dim=model.dim,
             dtype=kept_dtype,
             device=place,
+            precision=model.precision,
+            precisions=tuple(sorted({*precisions, *_earlier_precisions(manifest)})),
             workers=staff,
             seconds=seconds,
         )
         if new:
-            writer.publish(step=_step(report, stage), data=(*manifest.data, *new))
+            writer.publish(step=_step(report, stage, precisions), data=(*manifest.data, *new))
         return report
 
 
@@ -210,6 +226,31 @@ def _choose_dtype(wanted: str | None, held: str | None) -> str:
     return wanted or held or DEFAULT_DTYPE
 
 
+def _choose_precision(wanted: str, spec: str, device: str) -> str:
+    """By the workers' device, which this process need not have: on a cluster it only plans."""
+    from cache_store.spaces import pick_precision
+
+    return pick_precision(wanted, device) if spec.startswith(("hf:", "laion:")) else wanted
+
+
+def _precisions(writer: CacheWriter, files: list[FileEntry]) -> dict[str, int]:
+    """How many rows were computed in which precision, as the files tell."""
+    from cache_store.shards import read_footer
+
+    rows: dict[str, int] = {}
+    for entry in files:
+        # A file that a stopped run of an older version left does not say: it knew float32 alone.
+        name = read_footer(writer.path / entry.path).metadata.get("lqtse.precision", "float32")
+        rows[name] = rows.get(name, 0) + entry.rows
+    return rows
+
+
+def _earlier_precisions(manifest: Manifest) -> set[str]:
+    """Those of the steps before; a step of an older version does not say, and knew float32 only."""
+    steps = [step for step in manifest.provenance if step.get("step") == "embed"]
+    return {name for step in steps for name in step.get("precisions", ("float32",))}
+
+
 def _choose_workers(writer: CacheWriter, model: Space, todo: list[FileEntry], device: str) -> int:
     """One on a GPU; on the CPU as many as there are cores, shards and seconds of work for."""
     if device != "cpu" or len(todo) < 2:
@@ -240,7 +281,7 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _step(report: EmbedReport, stage: EmbedStage) -> dict[str, Any]:
+def _step(report: EmbedReport, stage: EmbedStage, precisions: dict[str, int]) -> dict[str, Any]:
     from importlib.metadata import version
 
     return {
@@ -249,6 +290,7 @@ def _step(report: EmbedReport, stage: EmbedStage) -> dict[str, Any]:
         "fingerprint": report.fingerprint,
         "dtype": report.dtype,
         "device": report.device,
+        "precisions": precisions,
         "threads": stage.threads,
         "batch_size": stage.batch_size,
         "captions": report.embedded,

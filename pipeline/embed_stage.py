@@ -1,8 +1,8 @@
 """The work on one captions shard: its texts in, its data file committed, in row order.
 
-The result depends on the shard, the model, the dtype and the number of threads, and on nothing
-else. The worker commits the file itself, so that neither embeddings nor the way to the disk go
-through the process that plans.
+The result depends on the shard, the model, its precision, the dtype and the number of threads, and
+on nothing else. The worker commits the file itself, so that neither embeddings nor the way to the
+disk go through the process that plans.
 
 Letters: N rows, D embedding size.
 """
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from cache_store.manifest import FileEntry, SpaceRecord
     from cache_store.spaces import Space
-
-SLICE_ROWS = 2048  # texts handed to the model at once: enough to sort by length
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class EmbedStage:
         space_name: For a stored table whose file does not name its space.
         dtype: `float16` or `float32`, of the embeddings.
         threads: CPU threads of the process.
+        precision: In which to compute; the same for all workers, whatever their machines.
     """
 
     cache: str
@@ -63,6 +62,7 @@ class EmbedStage:
     space_name: str | None
     dtype: str
     threads: int
+    precision: str
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -86,6 +86,7 @@ class EmbedStage:
             device=self.device,
             batch_size=self.batch_size,
             space_name=self.space_name,
+            precision=self.precision,
         )
         return self.with_model(model)
 
@@ -102,7 +103,7 @@ class EmbedStage:
         texts: list[str] = table.column("caption").to_pylist()
         vectors, cut = embed_texts(model, texts, self.dtype, tick)
         table = table.append_column("embedding", from_matrix(vectors))
-        file = commit_data(cache, table, self.space, source=entry.sha256)
+        file = commit_data(cache, table, self.space, source=entry.sha256, precision=model.precision)
         return ShardResult(file, len(cut), cut[0] if cut else None)
 
 
@@ -122,12 +123,12 @@ def embed_texts(
     """
     import numpy as np
 
+    from cache_store.spaces import stream_text
+
     vectors = np.empty((len(texts), space.dim), dtype=dtype)
-    cut: list[str] = []
-    for begin in range(0, len(texts), SLICE_ROWS):
-        part = texts[begin : begin + SLICE_ROWS]
-        vectors[begin : begin + len(part)] = space.embed_text(part)
-        if space.text_limit is not None:
-            cut.extend(part[row] for row in np.flatnonzero(space.too_long(part)))
-        tick(len(part))
-    return vectors, cut
+    cut = np.zeros(len(texts), dtype=np.bool_)
+    for part in stream_text(space, texts):
+        vectors[part.rows] = part.vectors
+        cut[part.rows] = part.cut
+        tick(len(part.rows))
+    return vectors, [texts[row] for row in np.flatnonzero(cut)]

@@ -69,6 +69,7 @@ def load_matching(
     device: str = "auto",
     batch_size: int | None = None,
     space_name: str | None = None,
+    precision: str = "float32",
 ) -> Space:
     """Load a space and make sure that it is the recorded one.
 
@@ -79,6 +80,7 @@ def load_matching(
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         batch_size: Texts in a batch, None for what suits the device.
         space_name: Where a stored table's embeddings came from, if its file does not say.
+        precision: In which the text tower computes: `auto`, `float32` or `bfloat16`.
 
     Raises:
         UsageError: The space cannot be loaded.
@@ -87,7 +89,11 @@ def load_matching(
     from cache_store.spaces import load_space
 
     space = load_space(
-        choose_spec(spec, record), device=device, batch_size=batch_size, space_name=space_name
+        choose_spec(spec, record),
+        device=device,
+        batch_size=batch_size,
+        space_name=space_name,
+        precision=precision,
     )
     if record is not None:
         check_same(space.record, record)

@@ -11,9 +11,19 @@ Only `hf:` with a hub id, or a tokenizer named with `hf:`, ever reaches for a ne
 from __future__ import annotations
 
 from cache_store.errors import UsageError
-from cache_store.spaces.base import Space, pick_device, unit
+from cache_store.spaces.base import Embedded, Space, pick_device, stream_text, unit
+from cache_store.spaces.precision import only_float32, pick_precision
 
-__all__ = ["SPACE_SPECS", "Space", "load_space", "pick_device", "unit"]
+__all__ = [
+    "SPACE_SPECS",
+    "Embedded",
+    "Space",
+    "load_space",
+    "pick_device",
+    "pick_precision",
+    "stream_text",
+    "unit",
+]
 
 SPACE_SPECS = "tiny | laion:CHECKPOINT | hf:ID_OR_FOLDER | stored:FILE.parquet"
 
@@ -24,6 +34,7 @@ def load_space(
     device: str = "auto",
     batch_size: int | None = None,
     space_name: str | None = None,
+    precision: str = "float32",
 ) -> Space:
     """Load an embedding space.
 
@@ -32,9 +43,12 @@ def load_space(
         device: `auto` (a CUDA GPU where there is one), `cpu`, `cuda`, `cuda:N`.
         batch_size: Texts in a batch; by default what suits the device.
         space_name: Where the embeddings of a `stored` table came from, if the file does not say.
+        precision: In which the text tower computes: `float32`, `bfloat16`, or `auto` for what
+            suits the device. Audio is always embedded in float32.
 
     Raises:
-        UsageError: Not a spec, an unknown device, or a stored table whose space is not named.
+        UsageError: Not a spec, an unknown device, a stored table whose space is not named, or a
+            precision that the space does not have.
         DataError: The file or folder is missing, or is not such a model.
         RemoteError: A hub id was named and the hub did not deliver it.
     """
@@ -42,17 +56,21 @@ def load_space(
     if spec.strip() == "tiny":
         from cache_store.spaces.tiny.space import load_tiny
 
+        only_float32(precision, "tiny")
         return load_tiny(pick_device(device))
     if kind == "stored" and rest:
         from cache_store.spaces.stored import load_stored
 
+        only_float32(precision, "a stored space")
         return load_stored(rest, space_name=space_name)
     if kind == "hf" and rest:
         from cache_store.spaces.hf import load_hf
 
-        return load_hf(rest, device=pick_device(device), batch_size=batch_size)
+        place = pick_device(device)
+        return load_hf(rest, device=place, batch_size=batch_size, precision=precision)
     if kind == "laion" and rest:
         from cache_store.spaces.laion import load_laion
 
-        return load_laion(rest, device=pick_device(device), batch_size=batch_size)
+        place = pick_device(device)
+        return load_laion(rest, device=place, batch_size=batch_size, precision=precision)
     raise UsageError("not an embedding space", where=spec, expected=SPACE_SPECS)

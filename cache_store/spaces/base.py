@@ -9,8 +9,8 @@ Letters: n texts or clips, C channels, T samples, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
 
 SMALLEST_NORM = 1e-12
+SLICE_ROWS = 2048  # texts handed at once to a space that does not stream them itself
 
 
 @runtime_checkable
@@ -33,6 +34,8 @@ class Space(Protocol):
         sample_rate: What its audio tower hears, in Hz; 0 where it has none.
         fingerprint: A hash of weights and preprocessing.
         text_limit: Tokens that its text tower reads, special tokens included; None for no limit.
+        precision: In which its text tower computes: `float32` or `bfloat16`; ""
+            where embeddings are only looked up.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Space(Protocol):
     sample_rate: int
     fingerprint: str
     text_limit: int | None
+    precision: str
 
     @property
     def record(self) -> SpaceRecord:
@@ -78,6 +82,45 @@ class Space(Protocol):
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Whether the model would cut each text at `text_limit`. Shape: `[n]`."""
         ...
+
+
+class Embedded(NamedTuple):
+    """Some of the texts of a stream, embedded.
+
+    Attributes:
+        rows: Which texts these are. Shape: `[n]`.
+        vectors: float32, unit norm. Shape: `[n, D]`.
+        cut: Whether the model cut each. Shape: `[n]`.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    cut: NDArray[np.bool_]
+
+
+@runtime_checkable
+class TextStreamer(Protocol):
+    """A space that embeds many texts better than a slice at a time."""
+
+    def stream_text(self, texts: Sequence[str]) -> Iterator[Embedded]:
+        """Embed texts; each comes once, in whatever order."""
+        ...
+
+
+def stream_text(space: Space, texts: Sequence[str]) -> Iterator[Embedded]:
+    """Embed many texts, batch by batch: each text once, in the order that suits the space.
+
+    What comes depends on the texts and the space alone, so equal calls give equal bits.
+    """
+    if isinstance(space, TextStreamer):
+        yield from space.stream_text(texts)
+        return
+    for begin in range(0, len(texts), SLICE_ROWS):
+        part = texts[begin : begin + SLICE_ROWS]
+        cut = np.zeros(len(part), np.bool_)
+        if space.text_limit is not None:
+            cut = space.too_long(part)
+        yield Embedded(np.arange(begin, begin + len(part)), space.embed_text(part), cut)
 
 
 def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

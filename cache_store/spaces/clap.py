@@ -1,8 +1,9 @@
 """CLAP as transformers implements it: the one model behind `hf:` and `laion:`.
 
-Text is embedded in batches sorted by length and padded only to the longest of the batch, which is
-most of the speed on captions. A text beyond `text_limit` tokens is cut as the model was trained to
-cut it (the first tokens, then the end mark); `too_long` tells which.
+Text goes through a tower without padding (`text_tower`), sorted by length, each different text
+once, the next texts being tokenised meanwhile: most of the speed on captions. A text beyond
+`text_limit` tokens is cut as the model was trained to cut it (the first tokens, then the end mark);
+`too_long` tells which. Only the text tower computes in another precision than float32 if asked.
 
 Audio is embedded deterministically, unlike laion-clap, which crops at random: a clip of at most one
 window is repeated and padded as in training; a longer one is covered by evenly spaced windows
@@ -27,9 +28,12 @@ from numpy.typing import NDArray
 from cache_store.errors import DataError, UsageError
 from cache_store.manifest import SpaceRecord
 from cache_store.spaces.audio import fill, prepare, windows
-from cache_store.spaces.base import unit
+from cache_store.spaces.base import Embedded, unit
 from cache_store.spaces.fingerprint import fingerprint
 from cache_store.spaces.mel import LogMel, MelSettings
+from cache_store.spaces.precision import pick_precision
+from cache_store.spaces.text_batches import ahead, batches
+from cache_store.spaces.text_tower import TextTower
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +41,8 @@ if TYPE_CHECKING:
 TRAINED_TEXT_LIMIT = 77  # tokens: CLAP was trained on no more, though its tokenizer allows 512
 ROUNDED_TO = 64  # rows of the word embedding, in models that round them up for speed
 AUDIO_BATCH = {"cpu": 4, "cuda": 32}  # windows
-TEXT_BATCH = {"cpu": 64, "cuda": 512}
+TEXT_BATCH = {"cpu": 1024, "cuda": 65536}  # tokens: on a CPU what stays in its caches
+TEXT_SLICE = {"cpu": 2048, "cuda": 32768}  # texts that are tokenised and sorted together
 # The tokenizer's identity is what it does, not how a version writes it to disk: its vocabulary,
 # and the ids of texts that exercise case, merges, digits, accents, spaces and the cut.
 PROBES = (
@@ -58,6 +63,8 @@ class ClapSpace:
         mel: Its spectrogram.
         device: A torch device; the model is moved there.
         batch_size: Texts in a batch; by default what suits the device.
+        precision: Of the text tower: `auto`, `float32` or `bfloat16`. In bfloat16 the model's text
+            layers are converted in place.
 
     Raises:
         DataError: Tokenizer or spectrogram are not those of the model.
@@ -72,6 +79,7 @@ class ClapSpace:
         *,
         device: str = "cpu",
         batch_size: int | None = None,
+        precision: str = "float32",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise UsageError("the batch size must be at least 1", found=batch_size)
@@ -87,8 +95,13 @@ class ClapSpace:
         self._limit = int(min(TRAINED_TEXT_LIMIT, tokenizer.model_max_length, positions))
         self.text_limit: int | None = self._limit
         self.device = device
-        self.text_batch = batch_size or TEXT_BATCH.get(kind, TEXT_BATCH["cpu"])
-        self.audio_batch = min(self.text_batch, AUDIO_BATCH.get(kind, AUDIO_BATCH["cpu"]))
+        self.precision = pick_precision(precision, device)
+        self.text_batch = batch_size
+        self.audio_batch = AUDIO_BATCH.get(kind, AUDIO_BATCH["cpu"])
+        if batch_size is not None:
+            self.audio_batch = min(batch_size, self.audio_batch)
+        self._text_tokens = TEXT_BATCH.get(kind, TEXT_BATCH["cpu"])
+        self._text_slice = TEXT_SLICE.get(kind, TEXT_SLICE["cpu"])
         self._tokenizer = tokenizer
         self._fused = bool(audio.enable_fusion)
         self._mel = mel
@@ -102,6 +115,7 @@ class ClapSpace:
             },
         )
         self._model = model.to(device)
+        self._tower = TextTower(self._model, self.precision)
         self._log_mel = LogMel(mel, device)
 
     def __repr__(self) -> str:
@@ -114,30 +128,25 @@ class ClapSpace:
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, in their order. Shape: `[n, D]`, unit norm."""
-        import torch
+        places: dict[str, int] = {}  # of the different texts
+        asked = np.array([places.setdefault(text, len(places)) for text in texts], dtype=np.int64)
+        out = np.empty((len(places), self.dim), dtype=np.float32)
+        for part in self.stream_text([*places]):
+            out[part.rows] = part.vectors
+        return out[asked]
 
-        out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        if not len(texts):
-            return out
-        ids = self._tokenize(texts, cut=True)
-        lengths = np.array([len(row) for row in ids])
-        # Longest first: a batch that does not fit the device's memory fails at once.
-        order = np.argsort(-lengths, kind="stable")
-        pad = self._model.config.text_config.pad_token_id
-        for begin in range(0, len(order), self.text_batch):
-            rows = order[begin : begin + self.text_batch]
-            width = int(lengths[rows[0]])
-            batch = torch.full((len(rows), width), pad, dtype=torch.long)
-            mask = torch.zeros((len(rows), width), dtype=torch.long)
-            for line, row in enumerate(rows):
-                batch[line, : lengths[row]] = torch.tensor(ids[row], dtype=torch.long)
-                mask[line, : lengths[row]] = 1
-            with _inference(self.device):
-                features = self._model.get_text_features(
-                    input_ids=batch.to(self.device), attention_mask=mask.to(self.device)
-                )
-                out[rows] = _vectors(features)
-        return unit(out)
+    def stream_text(self, texts: Sequence[str]) -> Iterator[Embedded]:
+        """Embed texts; each comes once, the longest of a slice of them first."""
+        slices = [
+            (begin, texts[begin : begin + self._text_slice])
+            for begin in range(0, len(texts), self._text_slice)
+        ]
+        for begin, ids, cut in ahead(self._read, slices):
+            lengths = np.array([len(row) for row in ids])
+            for rows in batches(lengths, tokens=self._text_tokens, most=self.text_batch):
+                with _inference(self.device):
+                    vectors = self._tower([ids[row] for row in rows]).cpu().numpy()
+                yield Embedded(begin + rows, unit(vectors), cut[rows])
 
     def embed_audio(
         self, waveforms: Sequence[NDArray[np.floating]], sample_rate: int
@@ -177,20 +186,30 @@ class ClapSpace:
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Tokens of each text before any cut, special tokens included. Shape: `[n]`."""
-        ids = self._tokenize(texts, cut=False) if len(texts) else []
+        ids = self._tokenize(texts) if len(texts) else []
         return np.array([len(row) for row in ids], dtype=np.int64)
 
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Whether the model would cut each text at `text_limit`. Shape: `[n]`."""
         return self.count_tokens(texts) > self._limit
 
-    def _tokenize(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
-        arguments: dict[str, Any] = {"truncation": False}
-        if cut:
-            arguments = {"truncation": True, "max_length": self._limit}
+    def _read(
+        self, numbered: tuple[int, Sequence[str]]
+    ) -> tuple[int, list[list[int]], NDArray[np.bool_]]:
+        """The token ids of texts, cut where the model cuts them, and which were."""
+        begin, texts = numbered
+        ids, limit = self._tokenize(texts), self._limit
+        cut = np.array([len(row) > limit for row in ids], dtype=np.bool_)
+        return begin, [r if len(r) <= limit else [*r[: limit - 1], r[-1]] for r in ids], cut
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         # `verbose=False`: the tokenizer's own warning names its limit of 512, which is not ours.
         encoded = self._tokenizer(
-            list(texts), padding=False, return_attention_mask=False, verbose=False, **arguments
+            list(texts),
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            verbose=False,
         )
         ids: list[list[int]] = encoded["input_ids"]
         return ids

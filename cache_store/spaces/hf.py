@@ -34,7 +34,13 @@ LOCAL_WAYS = (
 )
 
 
-def load_hf(source: str, *, device: str = "cpu", batch_size: int | None = None) -> ClapSpace:
+def load_hf(
+    source: str,
+    *,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    precision: str = "float32",
+) -> ClapSpace:
     """Load a ClapModel.
 
     Args:
@@ -42,6 +48,7 @@ def load_hf(source: str, *, device: str = "cpu", batch_size: int | None = None) 
             tokenizer's files, as `save_pretrained` writes them; or a hub id.
         device: A torch device.
         batch_size: Texts in a batch; by default what suits the device.
+        precision: Of the text tower: `auto`, `float32` or `bfloat16`.
 
     Raises:
         DataError: The folder is missing, or is not a whole ClapModel.
@@ -53,7 +60,7 @@ def load_hf(source: str, *, device: str = "cpu", batch_size: int | None = None) 
         name = f"hf:{folder.resolve().name}"
     else:
         folder, name = _fetch_model(source), f"hf:{source}"
-    return _from_folder(folder, name, device, batch_size)
+    return _from_folder(folder, name, device, batch_size, precision)
 
 
 def fetch(source: str, patterns: tuple[str, ...]) -> Path:
@@ -128,7 +135,9 @@ def _fetch_model(source: str) -> Path:
     return folder
 
 
-def _from_folder(folder: Path, name: str, device: str, batch_size: int | None) -> ClapSpace:
+def _from_folder(
+    folder: Path, name: str, device: str, batch_size: int | None, precision: str
+) -> ClapSpace:
     import torch
     import transformers
 
@@ -171,7 +180,13 @@ def _from_folder(folder: Path, name: str, device: str, batch_size: int | None) -
         tokenizer = read_tokenizer(folder)
     mel = MelSettings.from_extractor(extractor, str(folder))
     return ClapSpace(
-        name, model.float().eval(), tokenizer, mel, device=device, batch_size=batch_size
+        name,
+        model.float().eval(),
+        tokenizer,
+        mel,
+        device=device,
+        batch_size=batch_size,
+        precision=precision,
     )
 
 

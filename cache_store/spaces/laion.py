@@ -38,13 +38,20 @@ COMPUTED = ("position_ids", "token_type_ids", "relative_position_index", "num_ba
 FILTER_TOLERANCE = 1e-5  # of the largest weight of the mel filters
 
 
-def load_laion(source: str, *, device: str = "cpu", batch_size: int | None = None) -> ClapSpace:
+def load_laion(
+    source: str,
+    *,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    precision: str = "float32",
+) -> ClapSpace:
     """Load a laion-clap checkpoint.
 
     Args:
         source: The file, and `?tokenizer=FOLDER` after it where the tokenizer is elsewhere.
         device: A torch device.
         batch_size: Texts in a batch; by default what suits the device.
+        precision: Of the text tower: `auto`, `float32` or `bfloat16`.
 
     Raises:
         DataError: The file is missing, damaged, or not a checkpoint that we know; or there is no
@@ -60,7 +67,13 @@ def load_laion(source: str, *, device: str = "cpu", batch_size: int | None = Non
         tokenizer = _tokenizer(path, tokenizer_source)
         model = build(path, state)
     return ClapSpace(
-        f"laion:{path.name}", model, tokenizer, mel, device=device, batch_size=batch_size
+        f"laion:{path.name}",
+        model,
+        tokenizer,
+        mel,
+        device=device,
+        batch_size=batch_size,
+        precision=precision,
     )
 
 

@@ -42,6 +42,7 @@ class StoredSpace:
 
     sample_rate = 0
     text_limit: int | None = None
+    precision = ""
 
     def __init__(
         self,

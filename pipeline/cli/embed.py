@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Optional
 
 import typer
@@ -18,6 +19,14 @@ from pipeline.cli.options import (
     grouped,
     progress,
 )
+
+
+class Precision(str, Enum):
+    """In which the text tower computes."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +56,13 @@ def command(
     threads: Annotated[
         int, typer.Option(min=1, metavar="T", help="CPU threads of each process.")
     ] = 1,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="In which to compute; auto is bfloat16 where the device has matrix instructions "
+            "for it, else float32."
+        ),
+    ] = Precision.auto,
     as_json: AsJson = False,
 ) -> None:
     """Embed the captions of a cache.
@@ -71,6 +87,7 @@ def command(
         device=device,
         workers=crew.workers,
         threads=threads,
+        precision=precision.value,
         space_name=space_name,
         engine=crew.engine.value,
         address=crew.address,
@@ -80,6 +97,11 @@ def command(
         console.warn(
             f"{report.cut:,} captions are longer than the {report.text_limit} tokens that "
             f"{report.space} reads, and were cut there; the first: {report.cut_example!r}"
+        )
+    if len(report.precisions) > 1:
+        console.note(
+            f"the cache's embeddings were computed in {' and in '.join(report.precisions)}, which "
+            "agree to a cosine of about 0.9999; name one with --precision to have no other"
         )
     if not (report.embedded or report.resumed):
         console.note("nothing to do: every caption is embedded")
@@ -94,6 +116,7 @@ def command(
         "dimensions": report.dim,
         "dtype": report.dtype,
         "device": report.device,
+        "precision": report.precision or "looked up",
         "workers": report.workers,
         "seconds": round(report.seconds, 1),
     }

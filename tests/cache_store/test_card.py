@@ -96,6 +96,12 @@ def test_the_card_says_who_wrote_what_was_refused_and_what_was_done() -> None:
         assert text in card, text
 
 
+def test_the_card_says_in_which_precision_embeddings_were_computed() -> None:
+    step = {**EMBEDDED, "precisions": {"float32": 30, "bfloat16": 60}}
+    card = render_card(Manifest(provenance=(step,)))
+    assert "by tiny, float16, on cpu, computed in bfloat16 and float32" in card
+
+
 def test_no_value_leaves_its_cell(tmp_path: Path) -> None:
     card = render_card(Manifest(provenance=(GENERATED,)))
     assert "\x1b" not in card and "<b>" not in card

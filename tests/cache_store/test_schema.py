@@ -67,6 +67,8 @@ def test_a_file_says_what_it_is() -> None:
         "lqtse.fingerprint": "f",
         "lqtse.source": "abc",
     }
+    computed = schema.data_schema(8, "float16", precision="bfloat16")
+    assert schema.metadata_of(computed)["lqtse.precision"] == "bfloat16"
     features = json.loads(about.metadata[b"huggingface"])["info"]["features"]
     assert features["embedding"]["length"] == 8
     assert list(features) == about.names

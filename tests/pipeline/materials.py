@@ -42,6 +42,7 @@ class HashSpace:
     dim = DIM
     sample_rate = 0
     text_limit: int | None = 8
+    precision = "float32"
 
     def __init__(self, fingerprint: str = "hash:1", fail_after: int | None = None) -> None:
         self.fingerprint = fingerprint

@@ -25,11 +25,13 @@ from cache_store.errors import (
     UsageError,
 )
 from cache_store.manifest import Manifest, newest_manifest
+from cache_store.shards import read_footer
 from cache_store.verify import verify_cache
 from cache_store.writer import CacheWriter, open_writer
 from pipeline.embed import EmbedReport, embed_cache
 from pipeline.engines import LocalEngine, map_shards
 from pipeline.importing import import_captions
+from tests.cache_store.spaces import models
 from tests.pipeline.materials import (
     DIM,
     HashSpace,
@@ -311,6 +313,95 @@ def test_rows_are_bit_equal_whatever_the_number_of_workers(tmp_path: Path, most:
         assert report.workers == workers
         found.append(manifest_of(cache).data)  # paths and hashes of all bytes
     assert found[0] == found[1]
+
+
+@pytest.fixture(scope="module")
+def clap(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The spec of a small ClapModel."""
+    return f"hf:{models.hf_folder(tmp_path_factory.mktemp('clap'))}"
+
+
+def vectors_of(cache: Path) -> Any:
+    with open_cache(cache) as store:
+        return np.array(store.embeddings, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("precision", "crews"),
+    [("float32", [(1, None), (1, 1)]), ("bfloat16", [(1, None), (1, 1), (1, 7), (2, None)])],
+)
+def test_a_clap_models_rows_are_bit_equal_whatever_the_workers_and_close_whatever_the_batch(
+    tmp_path: Path, clap: str, precision: str, crews: list[tuple[int, int | None]]
+) -> None:
+    texts = [text + " again" * (number % 9) for number, text in enumerate(captions(60))]
+    source = write_lines(tmp_path / "in.txt", texts)
+    found, rows = [], []
+    for workers, batch_size in crews:
+        cache = tmp_path / f"c{workers}{batch_size}"
+        import_captions(cache, source, shard_rows=20)
+        report = embed(
+            cache,
+            space=clap,
+            dtype="float32",
+            workers=workers,
+            batch_size=batch_size,
+            precision=precision,
+            device="cpu",
+        )
+        assert (report.workers, report.precision) == (workers, precision)
+        found.append(manifest_of(cache).data)  # paths and hashes of all bytes
+        rows.append(vectors_of(cache))
+    assert all(found[0] == found[n] for n, crew in enumerate(crews) if crew[1] is None)
+    for others in rows[1:]:
+        assert (1 - (rows[0] * others).sum(axis=1)).max() < 1e-4
+    assert (rows[0] @ rows[0].T - np.eye(60)).max() < 1 - 1e-4  # that means something
+
+
+def test_the_precision_is_kept_with_the_files_the_step_and_the_card(
+    cache: Path, clap: str, tmp_path: Path
+) -> None:
+    report = embed(cache, space=clap, precision="float32", device="cpu")
+    assert (report.precision, report.precisions) == ("float32", ("float32",))
+    import_captions(cache, write_lines(tmp_path / "more.txt", captions(30)))
+    report = embed(cache, space=clap, precision="bfloat16", device="cpu")
+    assert (report.precision, report.precisions) == ("bfloat16", ("bfloat16", "float32"))
+    steps = [step for step in manifest_of(cache).provenance if step["step"] == "embed"]
+    assert [step["precisions"] for step in steps] == [{"float32": 25}, {"bfloat16": 5}]
+    footers = [read_footer(cache / entry.path).metadata for entry in manifest_of(cache).data]
+    assert [footer["lqtse.precision"] for footer in footers] == ["float32"] * 3 + ["bfloat16"]
+    assert "computed in bfloat16" in (cache / "README.md").read_text(encoding="utf-8")
+    assert verify_cache(cache).whole
+
+
+def test_shards_of_a_stopped_run_are_taken_over_with_the_precision_they_have(
+    cache: Path, clap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheWriter, "publish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            embed(cache, space=clap, precision="bfloat16", device="cpu")
+    for shard in sorted((cache / "data").glob("[0-9a-f]*.parquet"))[:1]:
+        left = 25 - read_footer(shard).rows
+        shard.unlink()
+    report = embed(cache, space=clap, precision="float32", device="cpu")
+    assert (report.shards, report.resumed) == (1, 2)
+    assert manifest_of(cache).provenance[-1]["precisions"] == {
+        "bfloat16": left,
+        "float32": 25 - left,
+    }
+
+
+def test_a_table_of_embeddings_has_no_precision_to_tell(tmp_path: Path, cache: Path) -> None:
+    table = write_vectors(tmp_path / "table.parquet", captions(25))
+    report = embed(cache, space=f"stored:{table}")
+    assert (report.precision, report.precisions) == ("", ())
+    assert manifest_of(cache).provenance[-1]["precisions"] == {}
+
+
+def test_a_precision_that_a_space_does_not_have_is_refused(cache: Path) -> None:
+    with pytest.raises(UsageError, match="float32 alone"):
+        embed(cache, space="tiny", precision="bfloat16")
+    assert embed(cache, space="tiny").precision == "float32"
 
 
 def _run(cache: Path, table: Path) -> subprocess.Popen[bytes]:

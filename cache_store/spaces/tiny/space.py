@@ -48,6 +48,7 @@ class TinySpace:
     dim = DIM
     sample_rate = features.SAMPLE_RATE
     text_limit: int | None = None
+    precision = "float32"
 
     def __init__(self, model: TinyClap, device: str = "cpu") -> None:
         self._device = torch.device(device)

@@ -75,6 +75,67 @@ def test_text_does_not_depend_on_batch_or_order(
     assert cosine_distance(got, alone[rows]).max() < TEXT_TOLERANCE
 
 
+@pytest.fixture(scope="module")
+def half(hf_folder: Path) -> Space:
+    """The same model in bfloat16."""
+    return load_space(f"hf:{hf_folder}", device="cpu", precision="bfloat16")
+
+
+def test_bfloat16_agrees_with_float32_and_is_the_same_space(space: ClapSpace, half: Space) -> None:
+    texts = [*TEXTS, LONG_TEXT]
+    assert (space.precision, half.precision) == ("float32", "bfloat16")
+    assert half.record == space.record
+    distance = cosine_distance(half.embed_text(texts), space.embed_text(texts))
+    # 8 bits of mantissa, and these weights are wider than a trained model's; not the same bits.
+    assert 0 < distance.max() < 1e-3
+
+
+def test_bfloat16_does_not_depend_on_batch_or_order_beyond_its_rounding(half: Space) -> None:
+    alone = np.concatenate([half.embed_text([text]) for text in TEXTS])
+    together = half.embed_text(TEXTS)
+    assert cosine_distance(together, alone).max() < TEXT_TOLERANCE
+
+
+def test_audio_is_float32_whatever_the_precision(
+    space: ClapSpace, half: Space, clips: list[np.ndarray]
+) -> None:
+    np.testing.assert_array_equal(half.embed_audio(clips, 48_000), space.embed_audio(clips, 48_000))
+
+
+def test_a_repeated_text_is_computed_once(space: ClapSpace) -> None:
+    computed: list[int] = []
+    tower = space._tower
+
+    def counting(ids: list[list[int]]) -> torch.Tensor:
+        computed.append(len(ids))
+        return tower(ids)
+
+    space._tower = counting  # type: ignore[assignment]
+    try:
+        got = space.embed_text(["dog", "wind", "dog", "dog", "wind"])
+    finally:
+        space._tower = tower
+    assert sum(computed) == 2
+    np.testing.assert_array_equal(got[[0, 1]][[0, 1, 0, 0, 1]], got)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_a_stream_gives_every_text_once_with_its_cut(space: ClapSpace, rows: int) -> None:
+    texts = [f"{text} {number}" for number, text in enumerate([*TEXTS, LONG_TEXT, *TEXTS])]
+    space._text_slice, before = rows, space._text_slice
+    try:
+        parts = list(space.stream_text(texts))
+    finally:
+        space._text_slice = before
+    order = np.concatenate([part.rows for part in parts])
+    assert sorted(order) == list(range(len(texts)))
+    vectors, cut = np.empty((len(texts), space.dim)), np.empty(len(texts), bool)
+    for part in parts:
+        vectors[part.rows], cut[part.rows] = part.vectors, part.cut
+    assert cosine_distance(vectors, space.embed_text(texts)).max() < TEXT_TOLERANCE
+    np.testing.assert_array_equal(cut, space.too_long(texts))
+
+
 def test_embeddings_have_unit_norm(space: ClapSpace, clips: list[np.ndarray]) -> None:
     for vectors in (space.embed_text(TEXTS), space.embed_audio(clips, 48_000)):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

@@ -5,6 +5,7 @@ from pathlib import Path
 from cache_store.errors import EXIT_DATA, EXIT_MISMATCH, EXIT_OK, EXIT_USAGE
 from cache_store.manifest import newest_manifest
 from cache_store.writer import open_writer
+from tests.cache_store.spaces import models
 from tests.pipeline.cli.conftest import Cli
 from tests.pipeline.materials import captions, write_lines, write_vectors
 
@@ -16,6 +17,19 @@ def test_tiny_is_the_default_and_said(captions_cache: Path, cli: Cli) -> None:
     outcome = cli("embed", captions_cache)
     assert outcome.code == EXIT_OK
     assert "nothing to do" in outcome.err
+
+
+def test_the_precision_is_said_and_a_mixture_too(
+    captions_cache: Path, tmp_path: Path, cli: Cli
+) -> None:
+    space = f"hf:{models.hf_folder(tmp_path / 'clap')}"
+    options = ("--space", space, "--device", "cpu", "--workers", "1")
+    facts = cli("embed", captions_cache, *options, "--precision", "float32", "--json").json
+    assert facts["precision"] == "float32"
+    source = write_lines(tmp_path / "more.txt", captions(20))
+    cli("import", captions_cache, "--captions", source)
+    outcome = cli("embed", captions_cache, *options, "--precision", "bfloat16")
+    assert "in bfloat16 and in float32" in outcome.err
 
 
 def test_another_space_is_refused_naming_both(
