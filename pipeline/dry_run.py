@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache as remember
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.evidence import Answers, Evidence, standard_error, weigh
-from pipeline.experience import Experience, experience
+from pipeline import beliefs
+from pipeline.beliefs import Stated
+from pipeline.evidence import Answers, standard_error, weigh
+from pipeline.experience import experience
 from pipeline.llm.amount import NOTHING, Amount
-from pipeline.planning import Forecast, Knowledge, Pace, Range, Storage, Task, forecast
-from pipeline.priors import Prior, prior, usual_length
+from pipeline.planning import Forecast, Knowledge, Range, Storage, Task, forecast
+from pipeline.priors import prior, usual_length
 
 if TYPE_CHECKING:
     from cache_store.manifest import Manifest
     from pipeline.llm.base import Answer
     from pipeline.llm.identity import Identity
-    from pipeline.llm.prices import Bound, Price
+    from pipeline.llm.prices import Bound
     from pipeline.tokens.count import TokenCounter
     from prompts.plan import Plan
     from prompts.request import Request
@@ -33,35 +35,6 @@ COUNTED = 800  # requests whose tokens are counted; of more, so many are sampled
 NEAR, FAR = 400, 200  # requests looked for in the ledger: the next ones, and a sample of the rest
 AHEAD = 64  # requests looked for in the ledger of a plan that has published nothing
 HEARD = 300  # answers of the ledger that are compared with what was foretold
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the user knows better.
-
-    Attributes:
-        share: Captions kept, as a share of those asked for.
-        written: Tokens of one answer.
-        seconds: Seconds one answer takes.
-        concurrency: Requests in flight.
-        requests_per_minute: A server's limit.
-        tokens_per_minute: A server's limit.
-        price: USD a million tokens.
-        max_usd: What the cache may cost in all.
-        max_tokens: Tokens, read and written, that the cache may take in all.
-        storage: Embedding size and type; those of the cache, if it is embedded, win.
-    """
-
-    share: float | None = None
-    written: float | None = None
-    seconds: float | None = None
-    concurrency: int = 1
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    price: Price | None = None
-    max_usd: float | None = None
-    max_tokens: int | None = None
-    storage: Storage = field(default_factory=lambda: Storage(512, 2))
 
 
 @dataclass(frozen=True)
@@ -150,7 +123,7 @@ def look(
         return counter.read(one) * again if identity.counts_tokens else 0
 
     guess = prior(plan.template, plan.model, chat=identity.style == "chat")
-    share, share_source = _share(stated, past, guess, plan.count)
+    share, share_source = beliefs.share(stated, past, guess, plan.count)
     first = standing.request
     needed = math.ceil(missing / (share.expected * plan.count))
     with read_ledger(cache) as ledger:
@@ -167,9 +140,9 @@ def look(
     read = statistics.fmean(counts) if counts else 0.0
     usual = statistics.fmean(map(usual_length, sample)) if sample else 0.0
     error = standard_error(counts, needed) if counts else 0.0
-    read_each = _read(read, error, counter, heard)
-    written, written_source = _written(stated, past, guess, heard, usual)
-    pace, pace_source = _pace(stated, past, guess, identity)
+    read_each = beliefs.read(read, error, counter, heard)
+    written, written_source = beliefs.written(stated, past, guess, heard, usual)
+    pace, pace_source = beliefs.pace(stated, past, guess, identity, written)
     foretold = forecast(
         Task(missing, plan.count, answered, stated.concurrency),
         Knowledge(share * plan.count, read_each, written),
@@ -208,55 +181,6 @@ def even(first: int, count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(first, first + count))
     return [first + (2 * place + 1) * count // (2 * most) for place in range(most)]
-
-
-def _share(stated: Stated, past: Experience | None, guess: Prior, count: int) -> tuple[Range, str]:
-    """Captions kept, as a share of those asked for, and where that comes from."""
-    if stated.share is not None:
-        return Range.exactly(stated.share), "as stated"
-    if past is not None:
-        whose = "this plan" if past.own else "other plans of this model and wording"
-        return (
-            past.kept_each() * (1 / count),
-            f"{past.kept:,} captions of {past.requests:,} requests of {whose} in this cache",
-        )
-    return guess.share, guess.source
-
-
-def _written(
-    stated: Stated, past: Experience | None, guess: Prior, heard: Evidence, usual: float
-) -> tuple[Range, str]:
-    """Tokens of one answer, and where that comes from."""
-    if stated.written is not None:
-        return Range.exactly(stated.written), "as stated"
-    if heard.answers:
-        return heard.length * usual, f"{heard.answers:,} answers of this plan in the ledger"
-    if past is not None and (each := past.written_each()) is not None:
-        return each, f"{past.answers:,} answers of this model and wording in this cache"
-    return guess.length * usual, guess.source
-
-
-def _read(mean: float, sampling: float, counter: TokenCounter, heard: Evidence) -> Range:
-    """Tokens that one request makes the model read."""
-    chance = Range.within(1.0, 1.96 * sampling)
-    counted = heard.correction if heard.answers else Range.within(1.0, counter.error)
-    return (chance.by(counted)) * mean
-
-
-def _pace(
-    stated: Stated, past: Experience | None, guess: Prior, identity: Identity
-) -> tuple[Pace, str]:
-    """How fast answers come, and where that comes from."""
-    rate, source = None, ""
-    if stated.seconds is not None:
-        rate = Range.exactly(stated.concurrency / stated.seconds)
-        source = f"as stated, with {stated.concurrency:,} requests in flight"
-    elif past is not None and (rate := past.pace()) is not None:
-        source = f"the last run here: {rate.expected:.3g} answers a second"
-    elif guess.each_core is not None and identity.backend == "local":
-        rate = guess.each_core * stated.concurrency
-        source = f"measured by us on one core, for {stated.concurrency:,}"
-    return Pace(stated.requests_per_minute, stated.tokens_per_minute, rate), source
 
 
 def _answered(first: int, needed: int, known: Callable[[Sequence[int]], int]) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from pipeline.llm.prices import Price
 
+PACE = "the model's pace"  # as what bounds the time
+
 
 @dataclass(frozen=True)
 class Range:
@@ -58,6 +60,14 @@ class Range:
             _log_ratio(self.high, self.expected), _log_ratio(other.high, other.expected)
         )
         return Range(expected, expected * math.exp(-down), expected * math.exp(up))
+
+    def per(self, amount: float) -> Range:
+        """An amount divided by it: the rate of what takes so long, say.
+
+        Raises:
+            ZeroDivisionError: If it may be 0.
+        """
+        return Range(amount / self.expected, amount / self.high, amount / self.low)
 
     def at_least(self, value: float) -> Range:
         """No part of it below a value."""
@@ -217,7 +227,7 @@ def _time(sent: Range, tokens: Range, pace: Pace) -> tuple[Range | None, str]:
     bounds: dict[str, Range] = {}
     if pace.answers_per_second is not None:
         rate = pace.answers_per_second
-        bounds["the model's pace"] = sent.by(
+        bounds[PACE] = sent.by(
             Range(1 / rate.expected, 1 / rate.high, 1 / rate.low if rate.low else math.inf)
         )
     if pace.requests_per_minute:

@@ -67,6 +67,12 @@ _CHAT = Prior(
     "that thinks aloud writes far more",
 )
 
+# What one answer of a server takes, where nobody has measured it: seconds to its first token, and
+# tokens a second from there on. Hosted models and GPUs write 20 to 150 tokens a second for one
+# request among others; a small machine's own server a few. Assumed, not measured, and said so.
+_FIRST_TOKEN = Range(0.6, 0.2, 3.0)
+_A_SECOND = Range(60.0, 5.0, 150.0)
+
 # Tokens of {"captions": ["...", ...]}, fitted to 600 answers of 1 to 8 captions with eight
 # tokenizers: fixed, a caption, a word. Off by 12 % for a single answer (root mean square).
 _FIXED, _EACH, _WORD = 5.0, 3.3, 1.13
@@ -88,6 +94,17 @@ def prior(template: str, model: str, *, chat: bool) -> Prior:
         if wording == template and name.startswith(begins):
             return measured
     return _CHAT if chat else _LIST
+
+
+def assumed_latency(length: Range) -> Range:
+    """Seconds from a request to a server to the end of its answer, where none was seen.
+
+    Args:
+        length: Tokens of an answer.
+    """
+    slow, usual, fast = _A_SECOND.low, _A_SECOND.expected, _A_SECOND.high
+    writing = Range(length.expected / usual, length.low / fast, length.high / slow)
+    return _FIRST_TOKEN + writing
 
 
 def usual_length(request: Request) -> float:

@@ -11,6 +11,7 @@ import typer
 from cache_store import console
 from cache_store.errors import MissingDependencyError
 from pipeline.cli.asking import Asking
+from pipeline.cli.audio import AudioOptions
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
@@ -48,6 +49,7 @@ def command(
         ),
     ],
     asking: Asking,
+    heard: AudioOptions,
     n: Annotated[
         Optional[int],
         typer.Option(
@@ -65,30 +67,8 @@ def command(
         bool,
         typer.Option("--dry-run", help="Only measure, and say what the first round would ask for."),
     ] = False,
-    where: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="EXPR",
-            help='Take only clips for which this holds: "fold != 4".',
-            show_default=False,
-        ),
-    ] = None,
-    label_from_folder: Annotated[
-        bool, typer.Option("--label-from-folder", help="A clip's label is its folder's name.")
-    ] = False,
     space: SpaceSpec = None,
-    space_name: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="NAME",
-            help="Which model made the manifest's embeddings, where it does not say it.",
-            show_default=False,
-        ),
-    ] = None,
     device: Device = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, metavar="B", help="Windows of audio embedded at a time.")
-    ] = 16,
     plot: Annotated[
         Optional[Path],
         typer.Option(
@@ -135,7 +115,13 @@ def command(
     try:
         report = grow_cache(
             cache,
-            Audio(audio, where, label_from_folder, space_name, batch_size),
+            Audio(
+                audio,
+                where=heard.where,
+                label_from_folder=heard.label_from_folder,
+                space_name=heard.space_name,
+                batch=heard.batch_size,
+            ),
             backends.asker(bank),
             n=n,
             rounds=rounds,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from cache_store import console
+from pipeline.cli.audio import AudioOptions
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("join")(command)
 
 
+@grouped
 @grouped
 def command(
     cache: CacheFolder,
@@ -45,31 +47,10 @@ def command(
         ),
     ],
     crew: Crew,
+    heard: AudioOptions,
     k: Neighbours = 8,
     space: SpaceSpec = None,
-    space_name: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="NAME",
-            help="Which model made the manifest's embeddings, where it does not say it.",
-            show_default=False,
-        ),
-    ] = None,
-    where: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="EXPR",
-            help='Take only clips for which this holds: "fold != 4".',
-            show_default=False,
-        ),
-    ] = None,
-    label_from_folder: Annotated[
-        bool, typer.Option("--label-from-folder", help="A clip's label is its folder's name.")
-    ] = False,
     device: Device = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, metavar="B", help="Windows of audio embedded at a time.")
-    ] = 16,
     threads: Annotated[
         int, typer.Option(min=1, metavar="T", help="CPU threads of each process.")
     ] = 1,
@@ -95,11 +76,11 @@ def command(
         output,
         k=k,
         space=space,
-        space_name=space_name,
-        where=where,
-        label_from_folder=label_from_folder,
+        space_name=heard.space_name,
+        where=heard.where,
+        label_from_folder=heard.label_from_folder,
         device=device,
-        batch=batch_size,
+        batch=heard.batch_size,
         workers=crew.workers,
         threads=threads,
         engine=crew.engine.value,

@@ -93,7 +93,8 @@ def command(
       lqtse-cache plan my-cache -n 50000 --backend openai --model Qwen/Qwen3-8B \\
           --base-url http://127.0.0.1:8000/v1 --tokenizer Qwen3-8B/ --seconds-per-answer 2 --show 2
     """
-    from pipeline.dry_run import Stated, look
+    from pipeline.beliefs import Stated
+    from pipeline.dry_run import look
     from pipeline.llm.identity import identify
     from pipeline.planning import Storage
     from pipeline.tokens.choose import choose_counter
@@ -163,7 +164,7 @@ def _facts(outlook: Outlook, counter: TokenCounter, identity: Identity) -> dict[
         facts["cost in USD"] = _said(seen.usd)
     if outlook.affordable is not None:
         facts[f"{outlook.bound} is enough for"] = f"about {outlook.affordable:,} more captions"
-    facts["time"] = _time(outlook)
+    facts["time"] = _time(outlook, identity)
     disk = ", ".join(f"{name} {_size(size)}" for name, size in outlook.storage.items())
     facts["disk"] = f"{_size(sum(outlook.storage.values()))}: {disk}"
     if identity.counts_tokens:
@@ -191,16 +192,21 @@ def _counted(outlook: Outlook, counter: TokenCounter) -> str:
     return text
 
 
-def _time(outlook: Outlook) -> str:
+def _time(outlook: Outlook, identity: Identity) -> str:
     from pipeline.panel import duration
+    from pipeline.planning import PACE
 
     seconds = outlook.forecast.seconds
+    if seconds is None and identity.backend == "openai-batch":
+        return "not known: the server takes minutes to a day for each batch"
     if seconds is None:
         return "not known: give --seconds-per-answer, or run a few first"
     text = f"{duration(seconds.expected)} ({duration(seconds.low)} to {duration(seconds.high)})"
-    source = outlook.sources["pace"]
+    source, bound = outlook.sources["pace"], outlook.forecast.bound
     least = "" if source else "at least "
-    return f"{least}{text}, by {outlook.forecast.bound}" + (f" ({source})" if source else "")
+    if source and bound != PACE:
+        source = f"{PACE}: {source}"
+    return f"{least}{text}, by {bound}" + (f" ({source})" if source else "")
 
 
 def _record(outlook: Outlook, counter: TokenCounter) -> dict[str, object]:

@@ -9,5 +9,6 @@ collect   from a batch that ended to the ledger; verdict, what follows for its r
 book      which batches a cache has at servers; survives any crash
 beside    what they mean to a run that asks request by request
 remote    the calls to the server; faults, what goes wrong with them
+patience  how long a run waits for its batches, and for a server that is silent
 rounds    how a batch is found again; lines, what its files hold
 """

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 
-from cache_store.errors import LqtseError, RemoteError, UnreachableError, UsageError
+from cache_store.errors import LqtseError, RemoteError, UsageError
 from pipeline.llm.batch.book import RETRY, Book, Entry
 from pipeline.llm.batch.choose import Chooser
 from pipeline.llm.batch.collect import Collector, Tally
 from pipeline.llm.batch.faults import NotThere
 from pipeline.llm.batch.lines import Failure
 from pipeline.llm.batch.model import BatchModel, BatchOptions
+from pipeline.llm.batch.patience import Patience
 from pipeline.llm.batch.pending import Pending, PendingBatches
 from pipeline.llm.batch.remote import ENDED
 from pipeline.llm.batch.room import Room
@@ -32,9 +31,6 @@ from pipeline.llm.batch.verdict import Verdict, gone, judge
 from pipeline.llm.source import Answered, End, Job, Result, Traffic, Unanswered
 
 _AT_ONCE = 64  # results read from the ledger at a time
-_FIRST_POLL = 5.0  # seconds
-_POLL_GROWTH = 1.5
-_SILENCE = 3600.0  # seconds for which a server that cannot be reached is waited for
 
 
 class BatchSource:
@@ -70,12 +66,11 @@ class BatchSource:
         self._learnt: set[str] = set()
         self._opened = False
         self._over = False
-        self._interval = 0.0
-        self._silent_since: float | None = None
         self._fresh: set[str] = set()
         self._given_up: dict[str, str] = {}
         self._error: LqtseError | None = None
         self._stop = asyncio.Event()
+        self._patience = Patience(options.poll, self._stop, options.note)
         self.traffic = Traffic()
         self.end: End = ""
 
@@ -162,7 +157,7 @@ class BatchSource:
         elif not self._options.wait:
             self.end, self._over = "waiting", True
         else:
-            await self._pause()
+            await self._patience.pause()
 
     async def _open(self) -> None:
         """Take up what earlier runs left."""
@@ -207,7 +202,7 @@ class BatchSource:
                     break
                 pending = await self._submitter.submit(chosen, content)
             self._pending.add(pending)
-            self._interval = 0.0
+            self._patience.begin_anew()
             made = True
         return made
 
@@ -220,24 +215,14 @@ class BatchSource:
             except NotThere:
                 raise gone(self._model.server.address, pending.entry.batch_id, "a trace") from None
             except RemoteError as error:
-                if not self._options.wait or not self._may_pass(error):
+                if not self._options.wait or not self._patience.may_pass(error):
                     raise
                 return ended
-            self._silent_since = None
+            self._patience.heard()
             if pending.batch.status in ENDED:
                 await self._collect(pending)
                 ended = True
         return ended
-
-    def _may_pass(self, error: RemoteError) -> bool:
-        """Whether to go on waiting for a server that cannot be asked: batches take hours."""
-        if type(error) not in (RemoteError, UnreachableError):
-            return False
-        now = time.monotonic()
-        if self._silent_since is None:
-            self._silent_since = now
-            self._options.note(f"{error.message} (waiting for it to come back)")
-        return now - self._silent_since < _SILENCE
 
     async def _collect(self, pending: Pending) -> None:
         batch, worst = pending.batch, pending.entry.worst
@@ -309,13 +294,6 @@ class BatchSource:
     def _note_left(self, left: list[str]) -> None:
         if left:
             self._options.note(f"files that could not be deleted: {', '.join(left)}")
-
-    async def _pause(self) -> None:
-        """Wait for the next look, longer each time; a stop ends it."""
-        longer = self._interval * _POLL_GROWTH or _FIRST_POLL
-        self._interval = min(longer, self._options.poll)
-        with suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), self._interval)
 
     def _show(self) -> None:
         self.traffic.in_flight = self._pending.requests

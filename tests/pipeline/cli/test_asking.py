@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cache_store.errors import UsageError
-from pipeline.cli.asking import Asking, BackendName, Style
+from pipeline.cli.answering import BackendName, Style
+from pipeline.cli.asking import Asking
 
 
 def test_defaults_are_not_typed() -> None:
@@ -22,14 +23,14 @@ def test_what_differs_from_the_defaults_is_typed_as_the_command_line_takes_it() 
         per_request=7,
     )
     assert asking.words() == [
-        "--concepts",
-        "my sounds.txt",
-        "--seed",
-        "3",
         "--backend",
         "openai-batch",
         "--style",
         "completion",
+        "--concepts",
+        "my sounds.txt",
+        "--seed",
+        "3",
         "--per-request",
         "7",
     ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from cache_store.errors import EXIT_DATA, EXIT_OK, EXIT_USAGE
 from pipeline.cli.asking import TEMPLATES
 from pipeline.ledger import open_ledger
+from pipeline.llm.scripted_server import ScriptedServer
 from prompts.plan import Plan
 from tests.pipeline.cli.conftest import Cli, Powerless
 from tests.pipeline.llm.llama_server import llama_server
@@ -180,6 +182,38 @@ def test_time_needs_a_pace(tmp_path: Path, cli: Cli) -> None:
     assert "not known: give --seconds-per-answer" in cli(*words).out
     planned = cli(*words, "--seconds-per-answer", 2, "--concurrency", 4, "--json").json
     assert planned["seconds"]["expected"] == pytest.approx(planned["requests"]["expected"] / 2)
+
+
+SERVER = ("--backend", "openai", "--model", "m")
+
+
+def test_of_a_server_that_nobody_asked_the_pace_is_assumed_and_said_to_be(
+    tmp_path: Path, cli: Cli
+) -> None:
+    words = ("plan", tmp_path / "c", "-n", 850, *SERVER)
+    said = cli(*words).out
+    assert re.search(
+        r"time +.* by the model's pace \(assumed: .* s an answer .*8 in flight\)", said
+    )
+    eight, sixteen = (cli(*words, "--concurrency", c, "--json").json["seconds"] for c in (8, 16))
+    assert eight["expected"] == pytest.approx(2 * sixteen["expected"])
+    assert eight["low"] < eight["expected"] / 2 and eight["high"] > eight["expected"] * 2
+    limited = cli(*words, "--rpm", 10).out
+    assert "by the limit on requests (the model's pace: assumed" in limited
+
+
+def test_a_pace_that_was_seen_is_better_than_one_assumed(tmp_path: Path, cli: Cli) -> None:
+    with ScriptedServer() as server:
+        words = (tmp_path / "c", "-n", 60, *SERVER, "--base-url", server.url)
+        assert cli("generate", *words).code == 0
+        planned = cli("plan", tmp_path / "c", "-n", 600, *words[3:], "--json").json
+    assert planned["assumed"]["pace"].startswith("the last run here")
+
+
+def test_how_long_a_batch_takes_is_not_guessed(tmp_path: Path, cli: Cli) -> None:
+    words = ("plan", tmp_path / "c", "-n", 50, "--backend", "openai-batch", "--model", "m")
+    assert "the server takes minutes to a day for each batch" in cli(*words).out
+    assert cli(*words, "--json").json["seconds"] is None
 
 
 def test_what_the_user_knows_better(tmp_path: Path, cli: Cli) -> None:
