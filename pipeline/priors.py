@@ -69,7 +69,7 @@ _CHAT = Prior(
 
 # What one answer of a server takes, where nobody has measured it: seconds to its first token, and
 # tokens a second from there on. Hosted models and GPUs write 20 to 150 tokens a second for one
-# request among others; llama.cpp on a busy core was seen at one. Assumed, not measured, and said so.
+# request among others; llama.cpp on a busy core was seen at one. Assumed, and said so.
 _FIRST_TOKEN = Range(0.6, 0.2, 3.0)
 _A_SECOND = Range(60.0, 1.0, 150.0)
 

@@ -30,6 +30,7 @@ from functools import cached_property
 from prompts.audible import is_audible
 from prompts.axes import LABEL, QUERY, TAGS
 from prompts.naming import names, text_stems
+from prompts.repetition import is_repetitive
 from prompts.request import Request
 from prompts.words import distinct_words, word_set, words
 
@@ -105,18 +106,6 @@ _SOUND_NOUN = re.compile(
     r"(?:is|are) (?:an?|the) (?:\w+ ){0,3}(?:sound|noise|hum|buzz|click|bang|roar|rumble|echo)s?\b"
 )
 _HAPPENED = re.compile(r"\b(?:was|were|had|said|told|went|came|felt|thought|knew)\b")
-
-# Between two equal words, one of these makes sense of the second: "metal against metal".
-_JOINS = word_set(
-    "after against and another are as at before but followed from is on over then to "
-    "until when while with"
-)
-_SAID_AGAIN = _JOINS | word_set(
-    "a again an by each for her high his in into it its low more no of off one or out some someone "
-    "something that the their there this through up very which"
-)
-_REPEAT_GAP = 3  # most words between the two; farther apart, people repeat themselves as well
-_CLAUSES = re.compile(r"[,;:.!?]")
 
 _ENGLISH = word_set(
     "a an and are as at by down for from in into is it its of off on out over the then there to "
@@ -249,28 +238,7 @@ def _truncated(text: _Text) -> bool:
 
 
 def _repetitive(text: _Text) -> bool:
-    clauses = _CLAUSES.split(text.lower)
-    if text.register == TAGS:
-        tags = [" ".join(words(clause)) for clause in clauses if clause.strip()]
-        if len(set(tags)) < len(tags):
-            return True
-    return any(map(_says_twice, map(words, clauses)))
-
-
-def _says_twice(said: list[str]) -> bool:
-    """Whether a word comes back too soon, with nothing between that makes sense of it.
-
-    "a drill drills" is two words, and "tick, tick, tick" is three clauses.
-    """
-    if len(set(said)) == len(said):
-        return False
-    for place, word in enumerate(said):
-        nearby = said[place + 1 : place + 2 + _REPEAT_GAP]
-        if word in nearby and word not in _SAID_AGAIN:
-            between = nearby[: nearby.index(word)]
-            if not _JOINS & set(between):
-                return True
-    return False
+    return is_repetitive(text.lower, tags=text.register == TAGS)
 
 
 def _not_audible(text: _Text) -> bool:

@@ -95,6 +95,7 @@ BAD = {
         "the barking of the barking dog",
         "a pen clicking its clicking pen",
         "a dog barks or barks",
+        "a dog at the dog barking",
     ),
     "not_audible": (
         "a chainsaw is a tool used for cutting wood",
