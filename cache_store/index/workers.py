@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Barrier, Lock
+from threading import Barrier, Lock, local
 from typing import TypeVar
 
 import torch
@@ -20,6 +20,7 @@ T = TypeVar("T")
 Take = Callable[[], "int | None"]  # gives the number of the next block, None after the last
 
 _lock = Lock()
+_inside = local()  # set in the threads of a pool: work inside work stays in its thread
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
@@ -51,7 +52,8 @@ def share_out(work: Callable[[Take], T], blocks: int, *, alone: bool = False) ->
                 pass
             raise
 
-    threads = 1 if alone else min(torch.get_num_threads(), blocks)
+    here = alone or hasattr(_inside, "here")
+    threads = 1 if here else min(torch.get_num_threads(), blocks)
     if threads <= 1:
         return [one()]
     pool = _pool(torch.get_num_threads())
@@ -73,7 +75,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
             started = Barrier(threads + 1)
 
             def begin() -> None:
+                # A thread takes the common number at its first use of it: later it would undo ours.
+                torch.get_num_threads()
                 torch.set_num_threads(1)  # of this thread, and of every thread that is new
+                _inside.here = True
                 started.wait()
 
             pool = ThreadPoolExecutor(threads, "lqtse-search")
