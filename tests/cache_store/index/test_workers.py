@@ -13,7 +13,7 @@ def test_each_block_is_given_once_whatever_the_threads() -> None:
             torch.set_num_threads(threads)
             taken = share_out(lambda take: list(iter(take, None)), 100)
             assert len(taken) == threads
-            assert sorted(sum(taken, [])) == list(range(100))
+            assert sorted(number for mine in taken for number in mine) == list(range(100))
     finally:
         torch.set_num_threads(before)
 
@@ -33,7 +33,7 @@ def test_work_inside_work_stays_in_its_thread_and_uses_one() -> None:
     try:
         torch.set_num_threads(2)
         for _ in range(20):
-            assert set(sum(share_out(outer, 10), [])) == {(50, 1)}
+            assert {pair for mine in share_out(outer, 10) for pair in mine} == {(50, 1)}
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
