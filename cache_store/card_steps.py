@@ -235,6 +235,11 @@ def _told_remove(step: Step) -> str:
     return f"{step['removed']:,} of {step['captions']:,} captions removed{how}"
 
 
+def _told_repair(step: Step) -> str:
+    text = f"{step['files']:,} damaged files dealt with, {step['captions_lost']:,} captions lost"
+    return f"{text}, {step['to_embed_again']:,} to be embedded again"
+
+
 # What a step must tell, and how it is put into words.
 _TOLD: dict[str, tuple[tuple[str, ...], Callable[[Step], str]]] = {
     "import": (("added", "read", "source", "sha256"), _told_import),
@@ -243,6 +248,7 @@ _TOLD: dict[str, tuple[tuple[str, ...], Callable[[Step], str]]] = {
     "card": ((), _told_card),
     "merge": (("counts",), _told_merge),
     "compact": (("rows", "removed", "files_before", "files_after"), _told_compact),
+    "repair": (("files", "captions_lost", "to_embed_again"), _told_repair),
     "remove": (("removed", "captions"), _told_remove),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache_store.errors import UsageError, storage_errors
 from cache_store.files import DISK, FileLayer, sweep
-from cache_store.layout import FOLDERS, check_folder
+from cache_store.layout import FOLDERS, QUARANTINE_FOLDER, check_folder
 from cache_store.lease import Lease
 
 
@@ -37,7 +37,7 @@ def hold(folder: Path, *, create: bool = False, layer: FileLayer = DISK) -> Iter
         lease.acquire()
     try:
         with storage_errors(folder):
-            for name in (".", *FOLDERS):
+            for name in (".", *FOLDERS, QUARANTINE_FOLDER):
                 sweep(folder / name, layer)
         yield lease
     finally:

@@ -10,11 +10,12 @@ from cache_store.errors import DataError, UsageError, storage_errors
 
 MANIFEST_FOLDER: Final = "manifest"
 INDEX_FOLDER: Final = "index"
+QUARANTINE_FOLDER: Final = "quarantine"  # damaged files that `repair` moved aside
 CARD_NAME: Final = "README.md"
 FOLDERS: Final = (MANIFEST_FOLDER, *schema.KINDS, INDEX_FOLDER)
 
 # What may lie there before the first manifest: other stages begin their work with these.
-_EARLY_NAMES = {*FOLDERS, "report"}
+_EARLY_NAMES = {*FOLDERS, QUARANTINE_FOLDER, "report"}
 _EARLY_PREFIXES = (".", "ledger.")
 
 

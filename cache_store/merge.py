@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cache_store.card_steps import licence_of
 from cache_store.errors import DataError, SpaceMismatchError, UsageError
 from cache_store.files import DISK, FileLayer
 from cache_store.idset import IdSet
 from cache_store.links import link_content
 from cache_store.manifest import FileEntry, Manifest, SpaceRecord, check_content, newest_manifest
+from cache_store.merge_history import common_terms, joined_steps, last_settings
 from cache_store.opening import check_footers
 from cache_store.shards import read_table
 from cache_store.units import Unit, ids_of, is_among, units_of
@@ -229,9 +229,9 @@ class _Merger:
                 captions=[unit.captions for unit in units if unit.captions is not None],
                 data=[unit.data for unit in units if unit.data is not None],
                 rejects=list(rejects.values()),
-                provenance=_joined([manifest for _, manifest in self.inputs]),
+                provenance=joined_steps([manifest for _, manifest in self.inputs]),
                 step=self.step(),
-                **_settings([manifest for _, manifest in self.inputs]),
+                **last_settings([manifest for _, manifest in self.inputs]),
             )
         return report
 
@@ -304,56 +304,10 @@ class _Merger:
             {"name": one.name, "captions": one.captions, "taken": one.taken}
             for one in self.report.inputs
         ]
-        terms = _terms([(one[0].resolve().name, one[1]) for one in self.inputs])
+        terms = common_terms([(one[0].resolve().name, one[1]) for one in self.inputs])
         return {"step": STEP, "inputs": self.origins(), "counts": counts, **terms}
 
 
 def _rows(folder: Path, entry: FileEntry, ids: pa.ChunkedArray) -> pa.Table:
     table = read_table(check_content(folder, entry))
     return table.filter(is_among(table.column("id"), ids.to_pylist()))
-
-
-def _joined(manifests: Sequence[Manifest]) -> list[Mapping[str, Any]]:
-    """The steps of all, each once; of each plan the step that came furthest is the last.
-
-    For where a plan goes on is read from its last step, and going on from an earlier place would
-    ask again what was paid.
-    """
-    steps: list[Mapping[str, Any]] = []
-    for manifest in manifests:
-        steps += [step for step in manifest.provenance if step not in steps]
-    furthest: dict[str, Mapping[str, Any]] = {}
-    for step in steps:
-        if "plan" in step and "next_request" in step:
-            best = furthest.get(step["plan"])
-            if best is None or _place(step) >= _place(best):
-                furthest[step["plan"]] = step
-    last = list(furthest.values())
-    return [*(step for step in steps if not any(step is one for one in last)), *last]
-
-
-def _place(step: Mapping[str, Any]) -> tuple[int, ...]:
-    names = ("next_request", "next_piece", "round", "retried")
-    return tuple(int(step.get(name) or 0) for name in names)
-
-
-def _settings(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    """The settings of the last generation that any had."""
-    for manifest in reversed(manifests):
-        if manifest.config:
-            return {"config": manifest.config, "template_hash": manifest.template_hash}
-    return {}
-
-
-def _terms(inputs: Sequence[tuple[str, Manifest]]) -> dict[str, Any]:
-    """Under which terms the whole is: one licence only if all inputs have the same."""
-    given = {name: licence_of(manifest.provenance) for name, manifest in inputs}
-    licences = set(given.values())
-    if licences == {""}:
-        return {}
-    if len(licences) == 1:
-        return {"license": licences.pop()}
-    return {
-        "license": "other",
-        "licenses": {name: licence or "not stated" for name, licence in given.items()},
-    }

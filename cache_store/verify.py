@@ -68,6 +68,7 @@ class VerifyReport:
         rows: How many embedded rows were checked.
         faults: What is wrong; empty for a whole cache.
         notes: What is not wrong but worth knowing: files that no manifest names, a stale index.
+        damaged: Paths of files that have a fault.
     """
 
     files: int = 0
@@ -75,6 +76,7 @@ class VerifyReport:
     rows: int = 0
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
     @property
     def whole(self) -> bool:
@@ -83,24 +85,27 @@ class VerifyReport:
 
 
 def verify_cache(
-    path: str | Path, progress: Callable[[int], None] = lambda _: None
+    path: str | Path,
+    progress: Callable[[int], None] = lambda _: None,
+    newest: Manifest | None = None,
 ) -> VerifyReport:
     """Read every byte of a cache and report what is wrong.
 
     Args:
         path: The cache.
         progress: Called with the number of bytes of each file that was read.
+        newest: Whose rows to check, for `repair`: what the newest manifest said if it is damaged.
 
     Raises:
         DataError: If there is no cache at `path`.
     """
     folder = Path(path)
     numbers = manifest_numbers(folder)
-    if not numbers:
+    if not numbers and newest is None:
         raise DataError(
             "no cache", where=folder, hint=f"Make one: lqtse-cache generate {folder} -n 1000"
         )
-    return _Verifier(folder, progress).run(numbers)
+    return _Verifier(folder, progress).run(numbers, newest)
 
 
 class _Verifier:
@@ -108,18 +113,19 @@ class _Verifier:
         self.folder = folder
         self.progress = progress
         self.report = VerifyReport()
-        self.damaged: set[str] = set()
+        self.damaged = self.report.damaged
         self.hashed: set[str] = set()
 
-    def run(self, numbers: list[int]) -> VerifyReport:
+    def run(self, numbers: list[int], newest: Manifest | None) -> VerifyReport:
         manifests = [self.read(number) for number in reversed(numbers)]
-        named = [entry for manifest in manifests if manifest for entry in manifest.files()]
+        current = newest or manifests[0]
+        named = [entry for one in (newest, *manifests) if one for entry in one.files()]
         for entry in named:
             self.hash_once(entry)
-        if manifests[0] is not None:
-            self.check_card(manifests[0])
-            self.check_rows(manifests[0])
-            self.check_indexes(manifests[0])
+        if current is not None:
+            self.check_card(current)
+            self.check_rows(current)
+            self.check_indexes(current)
         self.note_strangers({entry.path for entry in named})
         return self.report
 
@@ -234,14 +240,14 @@ class _Verifier:
             )
 
     def check_removed(self, manifest: Manifest, ids: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Note removed captions that are in no data file: harmless, but removed in vain."""
-        data = [ids[entry.path] for entry in manifest.data if entry.path in ids]
-        if not manifest.tombstones or len(data) < len(manifest.data):
+        """Note removed captions that are in no file: harmless, but removed in vain."""
+        texts = [ids[entry.path] for entry in manifest.texts if entry.path in ids]
+        if not manifest.tombstones or len(texts) < len(manifest.texts):
             return
         gone = np.array(manifest.tombstones, dtype="S32")
-        strange = int((~np.isin(gone, np.concatenate(data) if data else [])).sum())
+        strange = int((~np.isin(gone, np.concatenate(texts) if texts else [])).sum())
         if strange:
-            self.report.notes.append(f"{strange} removed captions are in no data file")
+            self.report.notes.append(f"{strange} removed captions are in no file")
 
     def check_indexes(self, manifest: Manifest) -> None:
         """Check that each index that may be used holds the vectors of the data, bit for bit."""

@@ -8,7 +8,7 @@ import typer
 
 from cache_store import console
 from cache_store.errors import EXIT_DATA
-from pipeline.cli.options import AsJson, CacheFolder
+from pipeline.cli.options import AsJson, CacheFolder, command_line
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def command(cache: CacheFolder, as_json: AsJson = False) -> None:
     """Check every byte of a cache.
 
-    Hashes, page checksums, embeddings, ids, indexes. Changes nothing, and ends with code 3 if
-    there is a fault, each on a line of its own.
+    Hashes, page checksums, embeddings, ids, indexes, the card, the ledger and its answers. Changes
+    nothing, and ends with code 3 if there is a fault, each on a line of its own.
 
     \b
     Examples:
@@ -28,9 +28,12 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
       lqtse-cache verify my-cache --json
     """
     from cache_store.verify import verify_cache
+    from pipeline.ledger_check import check_ledger
 
     with console.progress("verify", None, "files") as advance:
         report = verify_cache(cache, lambda _: advance())
+    in_rows = bool(report.faults)
+    report.faults += check_ledger(cache)
     facts: dict[str, object] = {
         "files read": report.files,
         "bytes read": report.bytes,
@@ -46,7 +49,10 @@ def command(cache: CacheFolder, as_json: AsJson = False) -> None:
             console.say(f"fault: {fault.path}: {fault.what}{hint}")
         facts["faults"] = len(report.faults)
     console.summarise(
-        facts, as_json=as_json, title=f"{cache} is {'whole' if report.whole else 'damaged'}"
+        facts,
+        as_json=as_json,
+        next_command=command_line("repair", cache, "--dry-run") if in_rows else None,
+        title=f"{cache} is {'whole' if report.whole else 'damaged'}",
     )
     if not report.whole:
         raise typer.Exit(EXIT_DATA)

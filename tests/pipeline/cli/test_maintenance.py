@@ -80,7 +80,48 @@ def test_caches_are_merged(
     assert "Name a new folder" in err
 
 
-@pytest.mark.parametrize("name", ["remove", "compact", "merge"])
+def test_damage_is_repaired_and_its_price_told(
+    caches: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = caches[0]
+    code, out, _ = run(capsys, "repair", path)
+    assert code == 0
+    assert "nothing to repair" in out
+    file = next((path / "data").iterdir())
+    file.write_bytes(file.read_bytes()[:100])
+    code, out, _ = run(capsys, "verify", path)
+    assert code == 3
+    assert f"next: lqtse-cache repair {path} --dry-run" in out
+    code, out, _ = run(capsys, "repair", path, "--dry-run")
+    assert code == 3
+    assert f"next: lqtse-cache repair {path}\n" in out
+    code, out, _ = run(capsys, "repair", path, "--json")
+    record = json.loads(out)
+    assert code == 0
+    assert (record["lost"], record["waiting"], record["whole"]) == (0, 20, True)
+    assert record["next_command"] == f"lqtse-cache embed {path}"
+    assert run(capsys, "verify", path)[0] == 0
+    for file in (path / "rejects").iterdir():
+        file.write_bytes(b"")
+    code, out, _ = run(capsys, "repair", path)
+    assert code == 3
+    assert "refused captions lost    " in out
+    assert run(capsys, "verify", path)[0] == 0
+
+
+def test_a_damaged_ledger_is_told(
+    caches: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (caches[0] / "ledger.sqlite").write_bytes(b"x" * 5000)
+    code, out, _ = run(capsys, "verify", caches[0])
+    assert code == 3
+    assert "fault: ledger.sqlite" in out
+    code, out, _ = run(capsys, "repair", caches[0])
+    assert code == 3
+    assert "still wrong: ledger.sqlite" in out
+
+
+@pytest.mark.parametrize("name", ["remove", "compact", "merge", "repair"])
 def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, name, "--help")
     assert code == 0
