@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cache_store import shards
+from cache_store import commits, shards
 from cache_store.cache import open_cache
 from cache_store.errors import DataError, LeaseHeldError, VersionMismatchError
 from cache_store.files import TMP_PREFIX, FileLayer
@@ -129,7 +130,10 @@ def test_whole_embeddings_in_a_file_with_a_scratch_are_kept(cache_path: Path) ->
 def test_of_imported_data_the_whole_row_groups_are_kept(
     cache_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "ROW_GROUP_ROWS", 10)
+    def in_tens(path: Path, table: pa.Table) -> None:
+        shards.write_tables(path, table.schema, [table], rows=10)
+
+    monkeypatch.setattr(commits, "write_table", in_tens)
     add_imported(cache_path, 50, 100)
     entry = newest(cache_path).data[-1]
     table = shards.read_table(cache_path / entry.path)
