@@ -331,3 +331,13 @@ def test_killed_at_any_step_the_rerun_ends_it(memory: Path) -> None:
         assert {old.data[0].path, old.captions[3].path, old.rejects[1].path} <= damaged
         assert not list(path.rglob(f"{TMP_PREFIX}*"))
         shutil.rmtree(path)
+
+
+def test_a_damaged_card_is_written_anew(cache_path: Path) -> None:
+    card = cache_path / "README.md"
+    text = card.read_bytes()
+    flip_bit(card, 999)
+    report = repaired(cache_path)
+    assert report.mended == {"README.md": "written anew from the manifest"}
+    assert report.whole
+    assert card.read_bytes() == text
