@@ -1,5 +1,8 @@
 """The conditions of a step: what is wanted, and for some mixtures also what is not.
 
+What is wanted is told by the embedding of the target's whole clip, or, where the crops of a step
+are embedded, by that of the very sound that is to be found. What is not is always told by clips.
+
 A step's random numbers are a function of the seed, the step and the item's place in the whole
 batch, whichever process works on it: two processes of B mixtures draw what one of 2 B would.
 
@@ -9,6 +12,7 @@ Letters: B batch of one process, D embedding size.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +38,7 @@ class StepConditions:
         device: Where they are wanted.
         rank: Of this process.
         world: How many processes.
+        hear: Embeds the targets of a step, [B, T] to [B, D] at unit norm; None to go by clips.
 
     Attributes:
         seconds: Spent here so far.
@@ -46,26 +51,34 @@ class StepConditions:
         device: device,
         rank: int = 0,
         world: int = 1,
+        hear: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.seconds = 0.0
         self._config = config
         self._conditioner = conditioner
         self._device = device
         self._rank, self._world = rank, world
+        self._hear = hear
 
-    def __call__(self, step: int, clips: Tensor, interferers: Tensor) -> Tensor:
+    def __call__(
+        self, step: int, clips: Tensor, interferers: Tensor, targets: Tensor | None = None
+    ) -> Tensor:
         """Conditions for a batch.
 
         Args:
             step: Of the run, from 0.
             clips: The targets' rows in the table of clips, int64.
             interferers: Those of the interferers to leave out.
+            targets: The targets' samples, where they are embedded.
 
         Shape:
-            clips, interferers: [B]. Output: float32 [B, D], unit norm.
+            clips, interferers: [B]; targets: [B, T]. Output: float32 [B, D], unit norm.
         """
         begin = time.monotonic()
-        condition = self._draw(_DRAWS, step, clips)
+        heard = None
+        if self._hear is not None and targets is not None:
+            heard = self._hear(targets)
+        condition = self._draw(_DRAWS, step, clips, heard)
         if self._config.negative:
             unwanted = self._draw(_OTHERS, step, interferers)
             steered = steer_away(condition, unwanted, self._config.negative)
@@ -76,13 +89,20 @@ class StepConditions:
         self.seconds += time.monotonic() - begin
         return condition
 
-    def _draw(self, purpose: int, step: int, clips: Tensor) -> Tensor:
+    def _draw(self, purpose: int, step: int, clips: Tensor, heard: Tensor | None = None) -> Tensor:
+        """Conditions by clips, or by what was heard of them."""
         if self._conditioner.strategy.deterministic:
-            return self._conditioner(clips)
+            return self._of(clips, heard, None)
         # The other processes' places are filled with our clips: only the draws count.
         everyone = clips.repeat(self._world)
-        found = self._conditioner(everyone, self._generator(purpose, step))
-        return self._share(found, len(clips))
+        if heard is not None:
+            heard = heard.repeat(self._world, 1)
+        return self._share(self._of(everyone, heard, self._generator(purpose, step)), len(clips))
+
+    def _of(self, clips: Tensor, heard: Tensor | None, generator: Generator | None) -> Tensor:
+        if heard is None:
+            return self._conditioner(clips, generator)
+        return self._conditioner.live(heard, clips, generator)
 
     def _share(self, values: Tensor, batch: int) -> Tensor:
         return values[self._rank * batch : (self._rank + 1) * batch]

@@ -22,6 +22,7 @@ LOSSES = ("snr", "si_sdr", "l1")
 PRECISIONS = ("no", "bf16", "fp16")
 AVOID = ("auto", "label", "embedding", "none")
 LEVELS = ("energy", "loudness")
+EMBEDDINGS = ("clip", "crop")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class TrainConfig:
         space: The embedding space for clips without stored embeddings; empty for the cache's own.
         space_name: The name of stored embeddings' space, where their file does not say it.
         strategy: How a clip's condition is made, see `trainer.conditioning`.
+        embedding: What is embedded: the whole `clip`, once, or in every step the `crop` of it that
+            is mixed, which tells what is to be heard, and takes a model and time.
         k: Neighbours that `topk-mean`, `softmax` and `sample` look at.
         centred: Whether captions are searched for with both modalities centred.
         diversity: Of `topk-mean`, `softmax` and `sample`: how much the neighbours shall differ.
@@ -100,6 +103,7 @@ class TrainConfig:
     space: str = ""
     space_name: str = ""
     strategy: str = "top1"
+    embedding: str = "clip"
     k: int = 5
     centred: bool = False
     diversity: float = 0.0
@@ -225,6 +229,7 @@ def _wrong_values(config: TrainConfig) -> list[str]:
         ("precision", PRECISIONS),
         ("avoid", AVOID),
         ("level", LEVELS),
+        ("embedding", EMBEDDINGS),
     ):
         need(getattr(config, name) in choices, name, "one of " + ", ".join(choices))
     for strategy in strategy_names():

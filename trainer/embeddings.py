@@ -24,6 +24,7 @@ from cache_store.errors import AudioError, SpaceMismatchError, UsageError, stora
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from cache_store.manifest import SpaceRecord
     from cache_store.spaces.base import Space
@@ -77,6 +78,25 @@ def clip_embeddings(
         return clips.embeddings
     assert space is not None
     return _computed(clips, space, Path(store) if store else None, batch)
+
+
+def embed_crops(crops: Tensor, space: Space, sample_rate: int) -> Tensor:
+    """The embeddings of sounds as they are mixed, computed now.
+
+    Args:
+        crops: float32, on any device.
+        space: The model.
+        sample_rate: Of the crops, in Hz.
+
+    Shape:
+        crops: [B, T]. Output: float32 [B, D], unit norm, on the CPU.
+
+    Raises:
+        AudioError: If samples are not finite.
+    """
+    import torch
+
+    return torch.from_numpy(space.embed_audio(list(crops.cpu().numpy()), sample_rate))
 
 
 def _computed(

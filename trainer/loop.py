@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from trainer.checkpoint import (
 )
 from trainer.conditions import StepConditions
 from trainer.config import TrainConfig
+from trainer.embeddings import embed_crops
 from trainer.journal import Journal, Silence
 from trainer.losses import build_loss
 from trainer.prepare import Prepared
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.utils.data import DataLoader
 
+    from cache_store.spaces.base import Space
     from trainer.models import FilmUNet
 
 
@@ -115,6 +117,7 @@ class Trainer:
             accelerator.device,
             accelerator.process_index,
             accelerator.num_processes,
+            _hear(prepared.ears, config.sample_rate),
         )
 
     def restore(self) -> None:
@@ -209,7 +212,7 @@ class Trainer:
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        condition = self._conditions(self.step, batch["clip"], batch["interferer"])
+        condition = self._conditions(self.step, batch["clip"], batch["interferer"], batch["target"])
         mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
         target = batch["target"].to(accelerator.device, non_blocking=True)
         loss = self._loss(model(mixture, condition), target)
@@ -279,3 +282,8 @@ def _quiet() -> Iterator[Advance]:
     def advance(n: int = 1, **facts: object) -> None: ...
 
     yield advance
+
+
+def _hear(ears: Space | None, sample_rate: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """What embeds the targets of a step, if they are embedded."""
+    return None if ears is None else lambda crops: embed_crops(crops, ears, sample_rate)

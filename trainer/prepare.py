@@ -51,6 +51,7 @@ class Prepared:
         held_out: The mixtures to validate on, None without any.
         space: The space of the conditions.
         space_spec: What the user named to load it, "" for none.
+        ears: The model that embeds the targets of a step; None where conditions go by clips.
         cache: The cache: `path`, manifest `number`, `data_hash`.
         rejects: The clips that were left out.
         notes: What a user should know, a line each.
@@ -64,6 +65,7 @@ class Prepared:
     held_out: HeldOut | None
     space: SpaceRecord
     space_spec: str
+    ears: Space | None
     cache: dict[str, Any]
     rejects: tuple[ClipReject, ...]
     notes: tuple[str, ...]
@@ -85,6 +87,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
     notes: list[str] = []
     cache = open_cache(config.cache)
     loader = _SpaceLoader(config, cache.space)
+    ears = loader.ears() if config.embedding == "crop" else None
     table = _read(config.audio, config)
     clips, rejects = usable(table.where(config.where), sample_rate=config.sample_rate)
     clips = loader.embedded(clips, folder.embeddings("train"))
@@ -121,6 +124,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         held_out,
         cache.space,
         _lasting(config.space),
+        ears,
         record,
         tuple(rejects),
         tuple(notes),
@@ -155,6 +159,21 @@ class _SpaceLoader:
             )
             check_space(self._space.record, self._record, f"--space {self.spec}")
         return self._space
+
+    def ears(self) -> Space:
+        """The space, with an audio tower.
+
+        Raises:
+            UsageError: There is no model, or none that hears.
+        """
+        space = self.load() if self.spec else None
+        if space is None or space.sample_rate <= 0:
+            raise UsageError(
+                '`embedding = "crop"` needs a model that embeds audio in every step',
+                found=space.name if space is not None else "stored embeddings alone",
+                hint='Name one with --space, or leave `embedding` at "clip"',
+            )
+        return space
 
     def embedded(self, clips: ClipTable, store: Any) -> ClipTable:
         """The clips with embeddings of the cache's space. Shape: `[n, D]`"""

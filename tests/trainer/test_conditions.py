@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.trainer.conditioning.oracle import random_unit
 from tests.trainer.world import World
@@ -40,6 +41,33 @@ def test_two_processes_draw_what_one_would(strategy: str, negative: float) -> No
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
     assert whole.shape == (4, 8)
     torch.testing.assert_close(whole.norm(dim=1), torch.ones(4))
+
+
+@pytest.mark.parametrize("negative", [0.0, 0.5])
+@pytest.mark.parametrize("strategy", ["audio", "noise"])
+def test_what_is_heard_of_a_clip_takes_its_place(strategy: str, negative: float) -> None:
+    settings = config(strategy=strategy, negative=negative)
+    targets = torch.arange(4).float()[:, None].expand(4, 5)
+    sounds = random_unit(5, 4, 8)
+
+    def hear(crops: Tensor) -> Tensor:
+        assert crops.shape[1] == 5
+        return sounds[crops[:, 0].long()]
+
+    made = Conditioner(build_strategy(strategy), AUDIO)
+    whole = StepConditions(settings, made, CPU, hear=hear)(5, CLIPS, OTHERS, targets)
+    parts = [
+        StepConditions(settings, made, CPU, rank, 2, hear)(
+            5, *(values[2 * rank :][:2] for values in (CLIPS, OTHERS, targets))
+        )
+        for rank in range(2)
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
+    # The same as a table in which the crops are the clips
+    table = AUDIO.clone()
+    table[CLIPS] = sounds
+    other = StepConditions(settings, Conditioner(build_strategy(strategy), table), CPU)
+    torch.testing.assert_close(whole, other(5, CLIPS, OTHERS), rtol=0, atol=1e-6)
 
 
 def test_another_step_draws_anew() -> None:

@@ -59,6 +59,7 @@ def test_all_faults_are_told_together_in_one_line() -> None:
         ("avoid", "neighbours"),
         ("avoid_quantile", 0.0),
         ("level", "lufs"),
+        ("embedding", "both"),
         ("augment_gain", -1.0),
         ("augment_speed", 0.6),
         ("augment_lowpass", 4000.0),

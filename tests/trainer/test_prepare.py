@@ -16,6 +16,7 @@ from cache_store.manifest import SpaceRecord
 from tests.trainer.world import CAPTIONS, DIM, SPACE, World, text_vectors, write_cache
 from trainer.prepare import Prepared, prepare
 from trainer.run import RunFolder
+from trainer.training import train
 
 TINY = SpaceRecord("tiny", "fingerprint-of-tiny", DIM)
 
@@ -110,3 +111,27 @@ def test_captions_are_needed_for_their_strategy(world: World, tmp_path: Path) ->
     pq.write_table(table, audio / "clips.parquet")
     with pytest.raises(UsageError, match="a column `caption` or `label`"):
         prepared(world, audio=str(audio / "clips.parquet"), strategy="caption")
+
+
+def test_crops_are_embedded_by_a_model_that_hears(
+    bare: World, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = Ears()
+    monkeypatch.setattr("cache_store.spaces.load_space", lambda *_, **__: ears)
+    assert prepared(bare).ears is None
+    assert prepared(bare, embedding="crop").ears is ears
+    with pytest.raises(UsageError, match=r"needs a model.*stored embeddings alone.*--space"):
+        prepared(world, embedding="crop")
+    ears.sample_rate = 0
+    with pytest.raises(UsageError, match=r"needs a model that embeds audio"):
+        prepared(bare, embedding="crop")
+
+
+def test_a_run_hears_the_target_of_every_mixture(
+    bare: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = Ears()
+    monkeypatch.setattr("cache_store.spaces.load_space", lambda *_, **__: ears)
+    train(bare.config(embedding="crop", strategy="top1"))
+    # Twelve clips once, to pair and to validate with, and two targets in each of four steps
+    assert ears.heard == 12 + 4 * 2

@@ -56,6 +56,9 @@ def train(
         ),
     ] = None,
     k: Annotated[Optional[int], typer.Option(help="Neighbours that topk-mean looks at.")] = None,
+    embedding: Annotated[
+        Optional[str], typer.Option(help="Embed the whole clip, or in every step the crop.")
+    ] = None,
     centred: Annotated[
         Optional[bool],
         typer.Option("--centred", help="Search with the means of audio and text taken off."),
@@ -139,6 +142,7 @@ def train(
         "out": out,
         "strategy": strategy,
         "k": k,
+        "embedding": embedding,
         "centred": centred,
         "diversity": diversity,
         "negative": negative,

@@ -3,7 +3,8 @@
 The clips are finite and their embeddings fixed, so a deterministic strategy gives every clip one
 condition for the whole run: computed once, and a row of a table ever after. A strategy that draws
 has its search done once, and only its rule in each step. Either way retrieval costs a training
-step no more than a gather.
+step no more than a gather. Where the crops of a step are embedded instead of their clips, `live`
+searches anew for each.
 
 Memory: float32 [n, D] for the conditions; for a strategy that draws, also row numbers and scores
 [n, K]; the cache's rows stay where they are.
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.conditioning.base import Neighbours, Strategy
+from trainer.conditioning.base import Neighbours, Strategy, nearest
 from trainer.conditioning.centring import CentredIndex
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from cache_store.index.exact import ExactIndex
+    from trainer.conditioning.base import Search
     from trainer.diagnosis import Diagnosis
     from trainer.stored_neighbours import StoredNeighbours
 
@@ -63,11 +65,13 @@ class Conditioner:
         self.strategy = strategy.fit(audio, matrix, self._live)
         self._audio, self._matrix, self._captions = audio, matrix, captions
         self._rows = self._scores = self._table = None
+        self._index = index
+        self._search: Search | None = None
         if index is not None and "cache" in strategy.needs and strategy.neighbours:
             if stored is not None:
                 scores, rows = stored.scores, stored.rows
             else:
-                search = CentredIndex(index, audio) if strategy.centred else index
+                search = self._searcher(index)
                 scores, rows = search.search(audio, min(strategy.neighbours, len(index)))
             self._scores = scores.to(audio.device)
             self._rows = rows.to(matrix.device if matrix is not None else audio.device)
@@ -109,6 +113,32 @@ class Conditioner:
         """
         clips = clips.to(self._audio.device)
         return self._combine(clips, generator) if self._table is None else self._table[clips]
+
+    def live(self, audio: Tensor, clips: Tensor, generator: Generator | None = None) -> Tensor:
+        """Conditions of sounds that are parts of clips, by a search for each.
+
+        Args:
+            audio: Their embeddings, unit norm.
+            clips: The rows of the clips that they are of: a caption is the whole clip's.
+            generator: Source of randomness, where the strategy draws.
+
+        Shape:
+            audio: [B, D]; clips: int64 [B]. Output: float32 [B, D], unit norm.
+        """
+        audio, clips = audio.to(self._audio.device), clips.to(self._audio.device)
+        neighbours = None
+        if self._rows is not None and self._index is not None and self._matrix is not None:
+            search = self._searcher(self._index)
+            neighbours = nearest(audio, search, self._matrix, self.strategy.neighbours)
+        captions = None if self._captions is None else self._captions[clips]
+        return self.strategy.combine(audio, neighbours, captions, generator)
+
+    def _searcher(self, index: ExactIndex) -> Search:
+        """The search that the strategy wants; made once, and only if something is searched for."""
+        if self._search is None:
+            centred = self.strategy.centred
+            self._search = CentredIndex(index, self._audio) if centred else index
+        return self._search
 
     def _combine(self, clips: Tensor, generator: Generator | None) -> Tensor:
         neighbours = None

@@ -41,6 +41,31 @@ def test_it_gives_what_the_strategy_gives(name: str, monkeypatch: pytest.MonkeyP
     assert len(made) == 23
 
 
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_parts_of_clips_are_searched_for_anew(name: str) -> None:
+    index = BruteIndex(MATRIX)
+    made = Conditioner(
+        build_strategy(name, k=3),
+        AUDIO,
+        index=index,  # type: ignore[arg-type]
+        matrix=MATRIX,
+        captions=CAPTIONS,
+    )
+    parts = random_unit(7, len(CLIPS), 8)
+    expected = build_strategy(name, k=3).fit(AUDIO, MATRIX)(
+        parts,
+        index=BruteIndex(MATRIX),  # type: ignore[arg-type]
+        matrix=MATRIX,
+        captions=CAPTIONS[CLIPS],
+        generator=torch.Generator().manual_seed(4),
+    )
+    found = made.live(parts, CLIPS, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    whole = made.live(AUDIO[CLIPS], CLIPS, torch.Generator().manual_seed(4))
+    table = made(CLIPS, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(whole, table, atol=1e-6, rtol=0)
+
+
 def test_half_precision_rows_and_a_small_cache() -> None:
     matrix = MATRIX[:2].half()
     index = BruteIndex(matrix.float())
