@@ -35,16 +35,17 @@ import soxr
 import torch
 
 from cache_store.clips import read_clips, usable
-from trainer.clip_audio import MEMORY_LIMIT, ClipAudio
+from trainer.clip_audio import ClipAudio
 from trainer.data import MixtureDataset
 
 RATE, SOURCE_RATE = 32_000, 44_100  # in Hz: of the mixtures (AudioSep's), of the recordings
 SECONDS, BATCH = 5, 12  # AudioSep's
 LEVELS = (-10, 10)  # in dB, AudioSep's
-WARM_UP, LEAST = 1, 2  # batches before the clock starts, and that it lasts at the least
+LEAST = 2  # batches that a turn lasts
 SETS = ("clips", "files")
-OURS = ("lqtse, from memory", "lqtse, from disk")
+OURS = ("lqtse, from memory", "lqtse, from a file (--disk-gb)", "lqtse, decoding each crop")
 THEIRS = "AudioSep"
+LARGE = 1 << 34  # bytes
 
 
 def write_recordings(folder: Path, count: int, seconds: float) -> None:
@@ -96,8 +97,8 @@ def _resample(wave: Any, orig_freq: int, new_freq: int) -> Any:
 def our_batches(options: argparse.Namespace, folder: Path) -> Iterator[Any]:
     """Mixtures as `lqtse train` makes them."""
     clips, _ = usable(read_clips(folder), sample_rate=RATE)
-    limit = MEMORY_LIMIT if options.contestant == OURS[0] else 0
-    audio = ClipAudio(clips, RATE, memory_limit=limit)
+    memory, disk = ((LARGE, 0), (0, LARGE), (0, 0))[OURS.index(options.contestant)]
+    audio = ClipAudio(clips, RATE, memory_limit=memory, disk_limit=disk, folder=folder)
     audio.measure()
     dataset = MixtureDataset(clips, audio, seconds=SECONDS, snr=LEVELS)
     for batch in _loader(dataset, options.workers, shuffle=False):
@@ -119,7 +120,7 @@ def measure(options: argparse.Namespace) -> None:
     batches = make(options, folder)
     next(batches)
     before = time.perf_counter() - begin
-    for _ in range(WARM_UP + options.workers):
+    for _ in range(2 * options.workers):  # what was made ahead
         next(batches)
     done, cpu, begin = 0, _cpu_seconds(), time.perf_counter()
     while done < LEAST * BATCH or time.perf_counter() - begin < options.seconds:
@@ -142,30 +143,32 @@ def _cpu_seconds() -> float:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has had, in MB; not getrusage's, which is the parent's too."""
+    """The most memory that this process has had, in MB; getrusage's is the parent's as well."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def compare(options: argparse.Namespace) -> None:
     """Make the recordings, let the contestants take turns, and print a Markdown table a set."""
-    write_recordings(options.folder / "clips", options.clips, SECONDS)
-    write_recordings(options.folder / "files", options.files, 60 * options.minutes)
+    sizes = {"clips": (options.clips, SECONDS), "files": (options.files, 60 * options.minutes)}
+    for name in options.sets:
+        write_recordings(options.folder / name, *sizes[name])
     print(
         f"{options.workers} workers, {options.rounds} rounds of {options.seconds:g} s or more, "
         f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
     )
-    for which, what in (
-        ("clips", f"{options.clips} clips of {SECONDS} s"),
-        ("files", f"{options.files} files of {options.minutes:g} min"),
-    ):
+    titles = {
+        "clips": f"{options.clips} clips of {SECONDS} s",
+        "files": f"{options.files} files of {options.minutes:g} min",
+    }
+    for which in options.sets:
         found: dict[str, list[dict[str, float]]] = {}
         for _ in range(options.rounds):
             for contestant in (THEIRS, *OURS):
                 found.setdefault(contestant, []).append(_in_process(options, which, contestant))
         print(
-            f"\n| {what} | mixtures/s | to AudioSep | CPU ms a mixture | to AudioSep "
+            f"\n| {titles[which]} | mixtures/s | to AudioSep | CPU ms a mixture | to AudioSep "
             "| s to the first | MB |\n|---|---|---|---|---|---|---|"
         )
         table = {
@@ -197,6 +200,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="length of a file")
     parser.add_argument("--workers", type=int, default=0, help="processes that make mixtures")
     parser.add_argument("--seconds", type=float, default=10.0, help="that a turn lasts")
+    parser.add_argument("--sets", choices=SETS, nargs="+", default=SETS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--set", choices=SETS, help=argparse.SUPPRESS)

@@ -1,10 +1,11 @@
 """The sound of a table of clips at the training rate: crops of it, and where it is silent.
 
 While the whole set is small it is decoded once into one flat array, which worker processes share
-where they are forked. Beyond that, each crop is decoded from disk when it is asked for, and a
-clip's activity is measured when it is first needed, or for all clips by `measure`, and then
-remembered (a bit for each 50 ms).
-Both ways give the same samples to about 1e-6 of full scale.
+where they are forked. Where there is room on a disk, a larger set is kept so in a file that is
+mapped into memory. Beyond that, each crop is decoded from disk when it is asked for, and a clip's
+activity is measured when it is first needed, or for all clips by `measure`, and then remembered (a
+bit for each 50 ms).
+All ways give the same samples to about 1e-6 of full scale.
 
 Letters: n clips, S distinct recordings (several clips may share one), T samples.
 """
@@ -12,14 +13,17 @@ Letters: n clips, S distinct recordings (several clips may share one), T samples
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cache_store.clips import ClipTable, decode, probe, resampled_length
 from cache_store.console import progress
-from cache_store.errors import AudioError
+from cache_store.errors import AudioError, storage_errors
 from trainer.activity import active_blocks, block_length, block_powers, place
 
 if TYPE_CHECKING:
@@ -36,11 +40,15 @@ class ClipAudio:
         clips: The clips; check them first with `usable` at the same rate.
         sample_rate: In Hz.
         memory_limit: The most bytes to keep decoded; 0 keeps none.
+        disk_limit: The most bytes to keep decoded in a file instead, where memory does not do. The
+            file has no name, and is gone with the process.
+        folder: Where that file is; by default where temporary files are.
         workers: Threads that decode in `measure` and at the start; by default one a processor, at
             most 16.
 
     Raises:
         AudioError: If a recording cannot be decoded, or is silent.
+        StorageError: If the disk has no room for the file.
     """
 
     def __init__(
@@ -49,6 +57,8 @@ class ClipAudio:
         sample_rate: int,
         *,
         memory_limit: int = MEMORY_LIMIT,
+        disk_limit: int = 0,
+        folder: Path | None = None,
         workers: int | None = None,
     ) -> None:
         self.sample_rate = sample_rate
@@ -61,12 +71,15 @@ class ClipAudio:
         self._workers = workers or min(os.cpu_count() or 1, 16)
         self._samples: NDArray[np.float32] | None = None
         self._bounds: NDArray[np.int64] = np.zeros(1, np.int64)
-        if 0 < self._expected_bytes(clips) <= memory_limit:
-            self._load()
+        expected = self._expected_bytes(clips)
+        if 0 < expected <= memory_limit:
+            self._load(lambda samples: np.zeros(samples, np.float32))
+        elif 0 < expected <= disk_limit:
+            self._load(lambda samples: _file_of(samples, folder))
 
     @property
-    def in_memory(self) -> bool:
-        """Whether every recording is kept decoded."""
+    def decoded(self) -> bool:
+        """Whether every recording is kept decoded, in memory or in a file."""
         return self._samples is not None
 
     def measure(self) -> None:
@@ -115,7 +128,7 @@ class ClipAudio:
             length: In samples.
 
         Returns:
-            float32 [length].
+            float32 [length]; not to be written to, since it may be a part of what is kept.
         """
         slot = int(self._slots[clip])
         first = max(start, 0)
@@ -131,6 +144,8 @@ class ClipAudio:
                 start=first / self.sample_rate,
                 seconds=seconds,
             )
+        if len(part) == length:
+            return part
         out = np.zeros(length, np.float32)
         out[first - start : first - start + len(part)] = part
         return out
@@ -143,11 +158,11 @@ class ClipAudio:
             return int(4 * self.sample_rate * sum(seconds.values()))
         return int(4 * self.sample_rate * sum(probe(path).seconds for path in self._paths))
 
-    def _load(self) -> None:
+    def _load(self, room_for: Callable[[int], NDArray[np.float32]]) -> None:
         infos = [probe(path) for path in self._paths]
         sizes = [resampled_length(i.frames, i.sample_rate, self.sample_rate) for i in infos]
         self._bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        flat = np.zeros(int(self._bounds[-1]), np.float32)
+        flat = room_for(int(self._bounds[-1]))
 
         def fill(slot: int) -> tuple[int, NDArray[np.uint8]]:
             wave = decode(self._paths[slot], self.sample_rate)[: sizes[slot]]
@@ -163,6 +178,7 @@ class ClipAudio:
             for slot, measured in enumerate(pool.map(fill, range(len(self._paths)))):
                 self._activity[slot] = measured
                 advance()
+        flat.flags.writeable = False
         self._samples = flat
 
     def _measured(self, slot: int) -> tuple[int, NDArray[np.uint8]]:
@@ -191,3 +207,15 @@ class ClipAudio:
         if not active.any():
             raise AudioError(f"is silent at {self.sample_rate} Hz", where=self._paths[slot])
         return length, np.packbits(active)
+
+
+def _file_of(samples: int, folder: Path | None) -> NDArray[np.float32]:
+    """Zeros that lie in a file without a name; float32 [samples]."""
+    where = folder or Path(tempfile.gettempdir())
+    with storage_errors(where), tempfile.TemporaryFile(dir=where) as file:
+        # A disk that is full must say so here: written through a map, it would kill the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * samples)
+        else:
+            file.truncate(4 * samples)
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(samples,)))

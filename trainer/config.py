@@ -69,8 +69,9 @@ class TrainConfig:
         augment_speed: Sounds are up to this share faster or slower.
         augment_lowpass: Every other sound is dulled, at this or a higher frequency in Hz; 0 for
             none.
-        memory_gb: The most decoded audio to keep in memory, in GiB; beyond it crops are decoded
-            from disk, each time.
+        memory_gb: The most decoded audio to keep in memory, in GiB.
+        disk_gb: The most to keep decoded in a file of the run folder's disk, where memory does not
+            do. Beyond both, each crop is decoded anew.
         steps: Optimiser steps.
         batch_size: Mixtures in a step, on each device.
         lr: Peak learning rate.
@@ -128,6 +129,7 @@ class TrainConfig:
     augment_speed: float = 0.0
     augment_lowpass: float = 0.0
     memory_gb: float = 1.0
+    disk_gb: float = 0.0
     steps: int = 1500
     batch_size: int = 12
     lr: float = 1e-3
@@ -251,7 +253,8 @@ def _wrong_values(config: TrainConfig) -> list[str]:
     need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")
     need(0 <= config.augment_gain <= 60, "augment_gain", "from 0 to 60 (dB)")
     need(0 <= config.augment_speed <= 0.5, "augment_speed", "from 0 to 0.5")
-    need(config.memory_gb >= 0, "memory_gb", "at least 0")
+    for name in ("memory_gb", "disk_gb"):
+        need(getattr(config, name) >= 0, name, "at least 0")
     lowpass = "0, or from 50 (Hz) to below half the sample rate"
     need(
         config.augment_lowpass == 0 or 50 <= config.augment_lowpass < config.sample_rate / 2,

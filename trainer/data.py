@@ -224,7 +224,7 @@ class MixtureDataset(Dataset[Item]):
         if plan.gain_db:
             target = target * np.float32(10.0 ** (plan.gain_db / 20.0))
         try:
-            return mix(target, np.stack(others), plan.snr_db, self._level_of)
+            return mix(target, others, plan.snr_db, self._level_of)
         except AudioError as error:
             names = ", ".join(self.clips.names[row] for row in rows)
             raise AudioError(error.what, where=names) from error

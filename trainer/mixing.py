@@ -12,12 +12,16 @@ target's loudness over that of the interferers.
 If max|m| > 1, where an integer format would clip, then m, t and g v are all scaled by
 0.9 / max|m|: the SNR and the sum m = t + g v stay as they were.
 
+Each thread keeps two arrays for what is computed on the way: on some machines fresh memory takes
+longer than the arithmetic that is done in it.
+
 Letters: T samples, J interferers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CEILING = 0.9  # the peak of a mixture that would have clipped
+_KEPT = 1 << 20  # samples: for longer mixtures nothing is kept
+_scratch = threading.local()
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,13 @@ class Mixture:
 def rms(samples: NDArray[np.floating]) -> float:
     """Root of the mean square, in float64; [T] to a number."""
     # Not a BLAS dot product: its value would depend on the number of threads.
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+    squares = np.square(samples, out=_work(len(samples))[0], dtype=np.float64)
+    return float(np.sqrt(np.mean(squares)))
 
 
 def mix(
     target: NDArray[np.float32],
-    interferers: NDArray[np.float32],
+    interferers: NDArray[np.float32] | Sequence[NDArray[np.float32]],
     snr_db: float,
     level_of: Callable[[NDArray[Any]], float] = rms,
 ) -> Mixture:
@@ -62,7 +69,7 @@ def mix(
 
     Args:
         target: The wanted sound.
-        interferers: The others, one a row.
+        interferers: The others, one a row, or a list of them.
         snr_db: The target's level over that of all interferers together, in dB.
         level_of: What measures a level: of twice the samples it has to be twice as high.
 
@@ -75,18 +82,31 @@ def mix(
     level = level_of(target)
     if level == 0.0:
         raise AudioError("the target is silent over the crop")
-    noise = np.zeros(len(target), np.float64)
+    work, noise = _work(len(target))
+    noise.fill(0.0)
     for interferer in interferers:
         other = level_of(interferer)
         if other == 0.0:
             raise AudioError("an interferer is silent over the crop")
-        noise += interferer.astype(np.float64) / other
+        noise += np.divide(interferer, other, out=work, dtype=np.float64)
     together = level_of(noise)
     if together == 0.0:
         raise AudioError("the interferers cancel each other")
     noise *= level / (together * 10.0 ** (snr_db / 20.0))
-    peak = float(np.max(np.abs(target + noise)))
-    scale = CEILING / peak if peak > 1.0 else 1.0
-    wanted = (scale * target.astype(np.float64)).astype(np.float32)
-    unwanted = (scale * noise).astype(np.float32)
+    both = np.add(target, noise, out=work)
+    peak = max(float(both.max()), -float(both.min()))
+    if peak > 1.0:
+        target = np.multiply(target, CEILING / peak, out=work, dtype=np.float64)
+        noise *= CEILING / peak
+    wanted, unwanted = target.astype(np.float32), noise.astype(np.float32)
     return Mixture(wanted + unwanted, wanted, unwanted)
+
+
+def _work(samples: int) -> NDArray[np.float64]:
+    """Two rows of memory to compute in, float64 [2, samples]; `rms` takes the first."""
+    if samples > _KEPT:
+        return np.empty((2, samples))
+    kept: NDArray[np.float64] | None = getattr(_scratch, "rows", None)
+    if kept is None or kept.shape[1] != samples:
+        kept = _scratch.rows = np.empty((2, samples))
+    return kept

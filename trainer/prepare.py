@@ -98,8 +98,10 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         named = {reject.name for reject in rejects}
         rejects += [reject for reject in more if reject.name not in named]
     queries = loader.queries(cache)
-    limit = round(config.memory_gb * (1 << 30))
-    audio = ClipAudio(clips, config.sample_rate, memory_limit=limit)
+    memory, disk = (round(size * (1 << 30)) for size in (config.memory_gb, config.disk_gb))
+    audio = ClipAudio(
+        clips, config.sample_rate, memory_limit=memory, disk_limit=disk, folder=folder.path
+    )
     audio.measure()
     begin = time.monotonic()
     conditioner = _conditioner(config, cache, clips, queries, device, notes)

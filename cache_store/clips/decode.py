@@ -102,7 +102,7 @@ def decode(
         samples, offset = _read(file, first, last, rate, path)
     if not math.isfinite(float(np.sum(samples, dtype=np.float64))):
         raise AudioError("holds samples that are not finite (NaN or infinite)", where=path)
-    if mono:
+    if mono and samples.shape[1] > 1:
         samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
     if rate != file.samplerate and len(samples):
         import soxr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 
 from cache_store.clips import ClipTable, decode, read_clips
-from cache_store.errors import AudioError
+from cache_store.errors import AudioError, StorageError
 from tests.trainer.clips import RATE, write_clips
 from trainer import clip_audio
 from trainer.clip_audio import ClipAudio
@@ -23,10 +24,10 @@ def clips(tmp_path: Path) -> ClipTable:
 
 def test_memory_is_used_up_to_the_limit(clips: ClipTable) -> None:
     needed = sum(4 * len(decode(path, RATE)) for path in clips.paths)
-    assert ClipAudio(clips, RATE).in_memory
-    assert ClipAudio(clips, RATE, memory_limit=needed + 100).in_memory
-    assert not ClipAudio(clips, RATE, memory_limit=needed - 100).in_memory
-    assert not ClipAudio(clips, RATE, memory_limit=0).in_memory
+    assert ClipAudio(clips, RATE).decoded
+    assert ClipAudio(clips, RATE, memory_limit=needed + 100).decoded
+    assert not ClipAudio(clips, RATE, memory_limit=needed - 100).decoded
+    assert not ClipAudio(clips, RATE, memory_limit=0).decoded
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,36 @@ def test_memory_and_disk_give_the_same_crops(clips: ClipTable, start: int, lengt
         expected = np.pad(expected, (0, length - len(expected)))
         np.testing.assert_array_equal(memory.crop(clip, start, length), expected)
         np.testing.assert_allclose(disk.crop(clip, start, length), expected, atol=2e-6)
+
+
+def test_a_file_gives_the_very_crops_of_memory_and_leaves_none_behind(
+    clips: ClipTable, tmp_path: Path
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    needed = sum(4 * len(decode(path, RATE)) for path in clips.paths)
+    limits = {"memory_limit": needed - 100, "folder": room}
+    memory, file = ClipAudio(clips, RATE), ClipAudio(clips, RATE, disk_limit=needed + 100, **limits)
+    assert file.decoded
+    assert not ClipAudio(clips, RATE, disk_limit=needed - 100, **limits).decoded
+    assert list(room.iterdir()) == []
+    for clip in range(len(clips)):
+        for start, length in ((0, 100), (1234, 4000), (-500, 90_000)):
+            expected = memory.crop(clip, start, length)
+            np.testing.assert_array_equal(file.crop(clip, start, length), expected)
+        np.testing.assert_array_equal(file.active(clip), memory.active(clip))
+    with pytest.raises(ValueError, match="read-only"):
+        file.crop(0, 0, 100)[:] = 0
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(clips: ClipTable) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot write"):
+            ClipAudio(clips, RATE, memory_limit=0, disk_limit=1 << 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_memory_and_disk_agree_on_lengths_and_activity(

@@ -124,6 +124,9 @@ def train(
     memory_gb: Annotated[
         Optional[float], typer.Option(help="Most decoded audio to keep in memory, in GiB.")
     ] = None,
+    disk_gb: Annotated[
+        Optional[float], typer.Option(help="Most to keep in a file, where memory does not do.")
+    ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
     warmup: Annotated[Optional[int], typer.Option(help="Steps to reach it.")] = None,
     loss: Annotated[Optional[str], typer.Option(help="snr or l1.")] = None,
@@ -167,6 +170,7 @@ def train(
         "augment_speed": augment_speed,
         "augment_lowpass": augment_lowpass,
         "memory_gb": memory_gb,
+        "disk_gb": disk_gb,
         "lr": lr,
         "warmup": warmup,
         "loss": loss,
