@@ -16,6 +16,7 @@ from cache_store.errors import DataError, MismatchError, UsageError
 from trainer.intervals import Interval, bootstrap_mean
 
 TITLES = {"sdri": "SDRi", "si_sdri": "SI-SDRi", "sdr": "SDR", "si_sdr": "SI-SDR"}
+TITLES |= {"bss_sdri": "BSS-eval SDRi", "bss_sdr": "BSS-eval SDR"}
 IDENTITY = ("target", "interferer", "snr_db")  # what makes two rows the same mixture
 
 

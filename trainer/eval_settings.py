@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cache_store.errors import ConfigError
 from trainer.fields import wrong_types
+from trainer.lists import AVERAGES
 from trainer.run import CHECKPOINTS
 
 QUERY_KINDS = ("caption", "label", "audio")
@@ -32,6 +33,10 @@ class EvalSettings:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         sounds: A folder for mixtures, targets and estimates to listen to; None for none.
         sounds_count: Of how many mixtures.
+        list: An evaluation list of the field (`lists`), whose audio lies in `audio`; "" for
+            mixtures of our own making. `where`, `mixtures` and `seconds` do not concern it.
+        bss: Whether to measure BSS-eval's SDR too, which takes long.
+        average: How a list's scores are averaged; "" for the list's own way.
 
     Raises:
         ConfigError: With every fault.
@@ -51,6 +56,9 @@ class EvalSettings:
     device: str = "auto"
     sounds: Path | None = None
     sounds_count: int = 10
+    list: str = ""
+    bss: bool = False
+    average: str = ""
 
     def __post_init__(self) -> None:
         faults = wrong_types(self) or [*self._wrong_values()]
@@ -66,6 +74,10 @@ class EvalSettings:
         for name, choices in (("queries", QUERY_KINDS), ("checkpoint", CHECKPOINTS)):
             if getattr(self, name) not in choices:
                 yield fault(name, "one of " + ", ".join(choices))
+        if self.average not in ("", *AVERAGES):
+            yield fault("average", "one of " + ", ".join(AVERAGES))
+        if self.list and self.queries == "audio":
+            yield "a list is asked with its own texts: `queries` must be caption or label"
         for name in ("mixtures", "sounds_count"):
             if getattr(self, name) < 1:
                 yield fault(name, "at least 1")

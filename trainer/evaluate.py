@@ -26,7 +26,7 @@ from trainer.embeddings import clip_embeddings
 from trainer.eval_settings import EvalSettings
 from trainer.held_out import plan_mixtures
 from trainer.intervals import Interval, bootstrap_mean
-from trainer.metrics import all_metrics
+from trainer.metrics import all_metrics, bss_metrics
 from trainer.places import check_file
 from trainer.queries import TextQueries, column_texts, is_model
 from trainer.run import RunFolder, RunRecord, load_model
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
 
 METRICS = ("sdri", "si_sdri", "sdr", "si_sdr")
+BSS_METRICS = ("bss_sdri", "bss_sdr")
+SUCCESS = 1.0  # dB of SDRi from which a separation counts as one
 _BATCH = 16
 
 
@@ -59,6 +61,11 @@ class Evaluation:
     classes: Mapping[str, Mapping[str, float]]
     rejects: tuple[ClipReject, ...]
     strategy: str
+
+    @property
+    def success(self) -> float:
+        """The share of mixtures with an SDRi of at least 1 dB (`SUCCESS`)."""
+        return float(np.mean([float(str(row["sdri"])) >= SUCCESS for row in self.rows]))
 
 
 def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
@@ -92,12 +99,14 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
             count=settings.sounds_count,
         )
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)
+    if settings.bss:
+        scores |= bss_metrics(estimates, held_out.targets, held_out.mixtures)
     columns = {name: values.double().numpy() for name, values in scores.items()}
     rows = tuple(_rows(clips, held_out, columns))
     targets = [plan.target for plan in held_out.plans]
     means = {
         name: bootstrap_mean(columns[name].tolist(), targets, seed=settings.seed)
-        for name in METRICS
+        for name in (*METRICS, *(BSS_METRICS if settings.bss else ()))
     }
     return Evaluation(rows, means, _classes(rows), tuple(rejects), record.strategy)
 

@@ -1,10 +1,10 @@
 """How good a separation is, in dB, and by how much it beats the mixture.
 
-"SDR" means two things in this field. Here it is what AudioSep and DCASE report: the plain ratio of
-the reference's energy to the error's, without the 512-tap filter of BSS-eval (which gives higher
-numbers). SI-SDR is Le Roux et al., "SDR: half-baked or well done?" (ICASSP 2019, equation 5),
-without removing means first, as AudioSep computes it. An improvement, written with an i at the
-end, is the estimate's value less the mixture's own.
+"SDR" means two things in this field. `sdr` is what AudioSep and DCASE report: the plain ratio of
+the reference's energy to the error's. `bss_sdr` is BSS-eval's, which lets a filter of 512 taps pass
+and so gives higher numbers; CLAPSep reports it. SI-SDR is Le Roux et al., "SDR: half-baked or well
+done?" (ICASSP 2019, equation 5), without removing means first, as AudioSep computes it. An
+improvement, written with an i at the end, is the estimate's value less the mixture's own.
 
 Letters: B batch, T samples.
 """
@@ -14,8 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cache_store.errors import MismatchError
+from cache_store.errors import MismatchError, MissingDependencyError
 
+BSS_TAPS = 512  # of BSS-eval's filter, as museval, mir_eval and torchmetrics have it
 FLOOR = 1e-10  # of a mean square, so that silence gives a number
 
 
@@ -63,6 +64,39 @@ def sdri(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
 def si_sdri(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
     """By how many dB `si_sdr` is better than that of the mixture. Shape: `[..., T]` to `[...]`."""
     return si_sdr(estimate, reference) - si_sdr(mixture, reference)
+
+
+def bss_sdr(estimate: Tensor, reference: Tensor, taps: int = BSS_TAPS) -> Tensor:
+    """SDR in dB as BSS-eval has it: the estimate may be any filtering of the reference.
+
+    What counts as target is the part of the estimate that a filter of `taps` makes of the
+    reference (Vincent, Gribonval and Fevotte, IEEE TASLP 2006), so it is never below `si_sdr` but
+    for rounding. By torchmetrics, in float64.
+
+    Shape:
+        - estimate, reference: `[..., T]`
+        - returns: `[...]`, float32
+
+    Raises:
+        MismatchError: The shapes differ.
+        MissingDependencyError: torchmetrics is not installed.
+    """
+    _same_shape(estimate, reference)
+    try:
+        from torchmetrics.functional.audio import signal_distortion_ratio
+    except ImportError as error:
+        raise MissingDependencyError(
+            "BSS-eval needs the package torchmetrics",
+            hint="Install it: pip install 'lqtse[bss]'",
+        ) from error
+    found = signal_distortion_ratio(estimate.double(), reference.double(), filter_length=taps)
+    return found.float()
+
+
+def bss_metrics(estimate: Tensor, reference: Tensor, mixture: Tensor) -> dict[str, Tensor]:
+    """`bss_sdr` and its improvement over the mixture, `bss_sdri`. Shape: `[B, T]` to `[B]`."""
+    after = bss_sdr(estimate, reference)
+    return {"bss_sdr": after, "bss_sdri": after - bss_sdr(mixture, reference)}
 
 
 def all_metrics(estimate: Tensor, reference: Tensor, mixture: Tensor) -> dict[str, Tensor]:

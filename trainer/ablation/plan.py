@@ -31,6 +31,7 @@ from trainer.toml import read_toml
 
 _TOP = ("baseline", "upper", "seeds", "train", "evaluate", "arm")
 _OURS = ("seed", "out")  # settings of a training that the ablation chooses
+_NOT_HERE = {"sounds", "sounds_count", "list", "average"}  # settings of other evaluations
 _NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
@@ -230,7 +231,7 @@ def _seeds(table: Mapping[str, Any], faults: list[str]) -> tuple[int, ...]:
 def _evaluate(
     table: dict[str, Any], train: Mapping[str, Any], faults: list[str]
 ) -> EvalSettings | None:
-    known = {field.name for field in fields(EvalSettings)} - {"sounds", "sounds_count"}
+    known = {field.name for field in fields(EvalSettings)} - _NOT_HERE
     faults += [f"`evaluate.{name}` is not a setting" for name in table if name not in known]
     shared = {
         name: train[name]

@@ -13,6 +13,7 @@ from cache_store import console
 if TYPE_CHECKING:
     from trainer.eval_settings import EvalSettings
     from trainer.evaluate import Evaluation
+    from trainer.lists import EvalList
 
 HELP = """Measure a run on mixtures of held-out clips; the same mixtures for every run.
 
@@ -22,6 +23,7 @@ the i stands for the improvement over the mixture. Intervals are 95 %, by bootst
 \b
 Example:
   lqtse evaluate run --audio clips.csv --where "fold == 4" --out results.csv
+  lqtse evaluate run --list audiocaps_eval.csv --audio evaluation/data/audiocaps
 """
 
 
@@ -42,6 +44,21 @@ def evaluate(
     label_from_folder: Annotated[
         bool, typer.Option("--label-from-folder", help="A clip's folder is its label.")
     ] = False,
+    list_: Annotated[
+        str,
+        typer.Option(
+            "--list",
+            help="A list of AudioSep or DCASE; --audio is then the folder of its files.",
+            metavar="CSV",
+        ),
+    ] = "",
+    bss: Annotated[
+        bool, typer.Option("--bss", help="BSS-eval's SDR too (the extra `bss`); takes long.")
+    ] = False,
+    average: Annotated[
+        str,
+        typer.Option(help="mean, class-means or class-medians. [default: the list's own way]"),
+    ] = "",
     space: Annotated[
         str,
         typer.Option(
@@ -93,8 +110,18 @@ def evaluate(
         device=device,
         sounds=sounds,
         sounds_count=sounds_count,
+        list=list_,
+        bss=bss,
+        average=average,
     )
-    done = measure(run, settings)
+    listed = None
+    if list_:
+        from trainer.evaluate_list import evaluate_list
+
+        done, listed = evaluate_list(run, settings)
+        _tell_of(listed)
+    else:
+        done = measure(run, settings)
     if out is not None:
         write_results(out, done)
     for reject in done.rejects:
@@ -102,9 +129,22 @@ def evaluate(
     _summarise(run, settings, done, out, as_json)
 
 
+def _tell_of(listed: EvalList) -> None:
+    """Say what of a list was used: a score over a part of it is not the list's score."""
+    if listed.missing:
+        console.warn(
+            f"the audio of {listed.total - len(listed.rows):,} of {listed.total:,} rows is "
+            f"missing, the first: {listed.missing[0]}; the scores are those of the rest"
+        )
+    if listed.mixed_here:
+        console.note("the folder holds no mixtures, so they are made here, from the list's files")
+
+
 def _summarise(
     run: Path, settings: EvalSettings, done: Evaluation, out: Path | None, as_json: bool
 ) -> None:
+    from trainer.compare import TITLES
+
     facts: dict[str, object] = {
         "run": str(run),
         "strategy": done.strategy,
@@ -112,7 +152,6 @@ def _summarise(
         "mixtures": len(done.rows),
         "clips left out": len(done.rejects),
     }
-    names = {"sdri": "SDRi", "si_sdri": "SI-SDRi", "sdr": "SDR", "si_sdr": "SI-SDR"}
     if as_json:
         facts |= {
             key: {"mean": value.mean, "low": value.low, "high": value.high}
@@ -120,12 +159,13 @@ def _summarise(
         }
         facts["classes"] = done.classes
     else:
-        facts |= {f"{names[key]}, dB": str(value) for key, value in done.means.items()}
+        facts |= {f"{TITLES[key]}, dB": str(value) for key, value in done.means.items()}
         facts |= {
             f"  {label}": f"SDRi {scores['sdri']:.2f}, SI-SDRi {scores['si_sdri']:.2f} "
             f"({scores['mixtures']:.0f} mixtures)"
             for label, scores in done.classes.items()
         }
+    facts["share with 1 dB or more"] = round(done.success, 4)
     if out is not None:
         facts["results"] = str(out)
     if settings.sounds is not None:
