@@ -186,7 +186,11 @@ class _Files:
             if path.is_file():
                 return path
         last = Path(name)
-        return self._by_name.get(last.name) or self._by_stem.get(last.stem)
+        # ESC-10 has the clips of ESC-50 without the class number at the end of their names.
+        stems = (last.stem, last.stem.rpartition("-")[0])
+        return self._by_name.get(last.name) or next(
+            (self._by_stem[stem] for stem in stems if stem in self._by_stem), None
+        )
 
     def all_of(self, *names: str) -> tuple[Path, ...] | None:
         """All of these files, or None; those that are missing are remembered."""
