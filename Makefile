@@ -26,11 +26,11 @@ CONSTRAINT :=
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test check pytest test-slow test-local test-laion test-vllm stress esc10 clean
+.PHONY: help setup models demo test check pytest test-slow test-local test-laion test-vllm stress faults esc10 clean
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \{0,1\}//'
-	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | test-vllm | stress | esc10 DATA=FOLDER | clean'
+	@echo 'More: make setup | models | check | test-slow | test-local | test-laion | test-vllm | stress | faults | esc10 DATA=FOLDER | clean'
 
 $(BIN)/python:
 	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
@@ -84,6 +84,10 @@ test-slow: $(VENV)/.done-dev models
 # Generation under fire: 5,000 requests to a server that misbehaves, five deaths by kill -9.
 stress: $(VENV)/.done-dev
 	@$(BIN)/python -m tests.pipeline.stress
+
+# The cache under faults of the disk: every operation, power cuts, flipped bits, races; minutes.
+faults: $(VENV)/.done-dev
+	@$(BIN)/python -m tests.faults
 
 # A real language model on this machine: in the process, and behind llama.cpp's server.
 test-local: $(VENV)/.done-dev models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from cache_store.errors import (
 )
 from cache_store.manifest import FileEntry, Manifest, check_file
 from cache_store.shards import Footer, read_footer, read_table, to_matrix
+
+# A header of a .npy file is Python: numpy evaluates it as a literal, and passes on what that says.
+_HEADER_FAULTS = (
+    *(ValueError, TypeError, EOFError, OSError, SyntaxError, TokenError),
+    *(MemoryError, OverflowError, RecursionError),
+)
 
 
 def check_footers(folder: Path, manifest: Manifest) -> None:
@@ -57,8 +64,25 @@ def check_footer(manifest: Manifest, kind: str, entry: FileEntry, path: Path) ->
             expected=f"{entry.rows} rows of {kind}",
             found=f"{footer.rows} rows of {footer.metadata.get('lqtse.kind')}",
         )
+    _check_columns(path, kind, footer)
     if kind == schema.DATA:
         _check_space(path, manifest, footer)
+
+
+def _check_columns(path: Path, kind: str, footer: Footer) -> None:
+    expected = schema.rejects_schema() if kind == schema.REJECTS else schema.captions_schema()
+    for column in expected:
+        place = footer.schema.get_field_index(column.name)
+        found = footer.schema.field(place).type if place >= 0 else None
+        if found is None and kind == schema.REJECTS and column.name == "axes":
+            continue  # early files lack it
+        if found != column.type:
+            raise DamagedError(
+                f"a file has not the columns of {kind}",
+                where=path,
+                expected=f"{column.name}: {column.type}",
+                found=f"{column.name}: {found}" if found else f"no column {column.name}",
+            )
 
 
 def _check_space(path: Path, manifest: Manifest, footer: Footer) -> None:
@@ -121,8 +145,11 @@ def map_matrix(path: Path) -> np.ndarray[Any, Any]:
     """
     try:
         with storage_errors(path):
-            matrix: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, MemoryError, RecursionError) as error:
+            # Not `np.load`, which would open a zip or a pickle too.
+            matrix: np.ndarray[Any, Any] = np.lib.format.open_memmap(path, mode="r")
+        if not (matrix.dtype.isnative and matrix.flags.c_contiguous):
+            raise ValueError("another byte order, or rows that are columns")
+    except _HEADER_FAULTS as error:
         raise DamagedError(
             "a matrix file is damaged",
             where=path,

@@ -120,11 +120,17 @@ def to_matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, Any]:
 
     Shape:
         [N, D], float16 or float32.
+
+    Raises:
+        DamagedError: If a row or a value is null.
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # no chunk at all: no rows
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    values: np.ndarray[Any, Any] = array.flatten().to_numpy(zero_copy_only=False)
+    flat = array.flatten()
+    if array.null_count or flat.null_count:  # a null row would be no row, and shift all after it
+        raise DamagedError("an embedding is empty (null)", hint=_REPAIR_HINT)
+    values: np.ndarray[Any, Any] = flat.to_numpy(zero_copy_only=False)
     return values.reshape(len(array), array.type.list_size)
 
 

@@ -132,8 +132,9 @@ class _Verifier:
     def read(self, number: int) -> Manifest | None:
         """Read a manifest; None, and a fault, if it is damaged."""
         place = f"{MANIFEST_FOLDER}/{manifest_path(self.folder, number).name}"
-        self.count(place)
         with self.noting(place):
+            if (self.folder / place).is_file():
+                self.count(place)
             return read_manifest(self.folder, number)
         return None  # type: ignore[unreachable]  # `noting` swallows
 

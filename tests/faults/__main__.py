@@ -43,7 +43,7 @@ def disk(folder: Path, every: int) -> str:
                 got = bench.cut_power()
                 about = (got.points, got.runs, got.distinct)
                 rows.append((name, "power cut", *about, got.befores, got.afters))
-                print(f"{name}: done", flush=True)
+                print(*rows[-len(ACCIDENTS) - 1 :], sep="\n", flush=True)
     except RuntimeError as error:
         return f"Not run: {error}"
     head = [
@@ -68,7 +68,7 @@ def damage(folder: Path, flips: int, cuts: int) -> str:
         ):
             unasked = (got.told, got.right, got.wrong) if name != "card" else ("–",) * 3
             rows.append((name, what, got.damages, got.found, got.harmless, got.books, *unasked))
-        print(f"{name}: done", flush=True)
+        print(*rows[-2:], sep="\n", flush=True)
     head = (
         "file|damage|times|found by verify|harmless|of these in the ledger's bookkeeping|"
         "unverified: told|unverified: right|unverified: wrong"
@@ -90,16 +90,16 @@ def races(folder: Path, turns: int) -> str:
 def main() -> None:
     """Run all of it; an AssertionError names the first promise that was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("--small", action="store_true", help="what the test suite runs")
-    small = parser.parse_args().small
+    parser.add_argument("--every", type=int, default=1, help="hit every so many operations")
+    every = parser.parse_args().every
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="lqtse-faults-", dir=memory if memory.is_dir() else None))
     begin = time.monotonic()
     try:
         parts = (
-            disk(folder / "disk", 12 if small else 1),
-            damage(folder / "damage", 12 if small else 400, 4 if small else 40),
-            races(folder / "races", 4 if small else 20),
+            damage(folder / "damage", 400, 40),
+            disk(folder / "disk", every),
+            races(folder / "races", 20),
         )
     finally:
         shutil.rmtree(folder)

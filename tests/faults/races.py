@@ -12,7 +12,7 @@ from cache_store.errors import LeaseHeldError
 from cache_store.manifest import manifest_numbers
 from cache_store.verify import verify_cache
 from cache_store.writer import open_writer
-from tests.cache_store.builders import add_step, caption_table, captions
+from tests.cache_store.builders import DIM, add_step, caption_table, captions
 
 ROWS = 4
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def read(path: Path, turns: int) -> int:
             assert rows == ROWS * number, "a manifest and rows that do not belong together"
             texts = cache.captions(range(rows))
             assert texts == captions(rows)
-            cache.search(cache.embeddings[:1], k=2)
+            assert cache.embeddings.shape == (rows, DIM)
         last, opened = number, opened + 1
     return opened
 

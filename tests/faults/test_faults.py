@@ -1,0 +1,70 @@
+"""The small form of `make faults`: the same code, at some of the points."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.damage import Patient
+from tests.faults.disk import ACCIDENTS, Accident, Bench
+from tests.faults.races import race_readers, race_writers
+from tests.faults.server import Shim, shim
+
+SHARE = 13  # of the operations, every so many are hit; another one for each accident
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Shim]:
+    try:
+        with shim() as running:
+            yield running
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS, ids=lambda accident: accident.name)
+@pytest.mark.parametrize("command", ["embed", "index"])
+def test_an_accident_leaves_before_or_after(
+    server: Shim, memory: Path, command: str, accident: Accident
+) -> None:
+    first = 1 + 2 * ACCIDENTS.index(accident)
+    count = Bench(command, memory, server, rerun_every=2).suffer(accident, SHARE, first)
+    assert count.runs == count.points == count.befores + count.afters
+    assert count.points >= 2
+
+
+@pytest.mark.parametrize("command", ["first import", "index", "dedupe"])
+def test_a_power_cut_leaves_before_or_after(server: Shim, memory: Path, command: str) -> None:
+    count = Bench(command, memory, server, rerun_every=8).cut_power()
+    assert count.runs > count.points
+    assert count.befores > 0
+    assert count.afters > 0
+
+
+def test_every_damage_is_found_or_changes_no_answer(memory: Path) -> None:
+    patient = Patient(memory)
+    kinds = patient.kinds()
+    assert len(kinds) >= 10
+    for name, path in kinds.items():
+        for tally in (patient.flip(path, 8), patient.cut(path, 3)):
+            assert tally.damages == tally.found + tally.harmless, name
+            # A matrix is mapped, not read; a card is for other programs: both are `verify`'s.
+            if tally.wrong:
+                assert name in ("index exact (.npy)", "card")
+            if name != "ledger":
+                assert tally.found == tally.damages, name
+
+
+def test_racing_writers_lose_nothing_and_readers_see_whole_states(memory: Path) -> None:
+    race_writers(memory / "writers", turns=3)
+    assert race_readers(memory / "readers", readers=2, turns=3) >= 2
