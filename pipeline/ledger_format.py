@@ -159,3 +159,5 @@ def told(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
+    except UnicodeDecodeError as error:  # also from SQLite's own words, where they quote the file
+        raise damaged(path, "a text that is no text") from error
