@@ -121,10 +121,12 @@ class Ledger:
             "ORDER BY request_id, take",
         )
         for request_id, take, digest, *fields in rows:
-            if take <= self._judged(request_id):
+            answer = stored_answer(request_id, digest, fields)
+            if not isinstance(take, int):  # a flipped bit can make a number a text
+                answer = None
+            elif take <= self._judged(request_id):
                 continue
-            answer = Answer(*fields)
-            if digest_of(request_id, answer) != digest:
+            if answer is None:
                 raise damaged(self.path, f"the answer to {request_id} was altered")
             found[request_id] = answer
         return found
@@ -297,6 +299,23 @@ def open_ledger(folder: Path, plan: str = "") -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def stored_answer(request_id: str, digest: object, fields: Sequence[object]) -> Answer | None:
+    """The answer in a row of the ledger; None if it is not what was stored.
+
+    Args:
+        request_id: Its request.
+        digest: As the row has it.
+        fields: As `Answer` has them; of any type, since a flipped bit can make a text of bytes.
+    """
+    text, reason, read, written, model = fields
+    if not (isinstance(text, str) and isinstance(reason, str) and isinstance(model, str)):
+        return None
+    if not (isinstance(read, int) and isinstance(written, int)):
+        return None
+    answer = Answer(text, reason, read, written, model)
+    return answer if digest_of(request_id, answer) == digest else None
 
 
 def digest_of(request_id: str, answer: Answer) -> str:

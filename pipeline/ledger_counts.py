@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.failures import Place, published_places
-from pipeline.ledger import digest_of
+from pipeline.ledger import stored_answer
 from pipeline.ledger_format import FILE_NAME, LOST, OPEN, damaged, told, version_of
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
@@ -132,8 +132,8 @@ class LedgerReader:
                     some,
                 ).fetchall()
             for request_id, _, digest, *fields in rows:
-                answer = Answer(*fields)
-                if digest_of(request_id, answer) != digest:
+                answer = stored_answer(request_id, digest, fields)
+                if answer is None:
                     raise damaged(self._path, f"the answer to {request_id} was altered")
                 found[request_id] = answer
         return found

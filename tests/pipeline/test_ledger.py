@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,21 @@ def test_a_flipped_letter_in_an_answer_is_found(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"a dog barks", b"a hog barks"))
     with open_ledger(tmp_path) as ledger, pytest.raises(DamagedError, match="altered"):
         ledger.get(["a"])
+
+
+@pytest.mark.parametrize("column", ["text", "finish_reason", "model", "prompt_tokens", "take"])
+def test_an_answer_whose_text_became_bytes_is_damage(tmp_path: Path, column: str) -> None:
+    # One flipped bit in a record's header does that.
+    with open_ledger(tmp_path) as ledger:
+        keep(ledger, "a", answer())
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        connection.execute(f"UPDATE answers SET {column} = CAST('xy' AS BLOB)")
+    with open_ledger(tmp_path) as ledger, pytest.raises(DamagedError, match="altered"):
+        ledger.get(["a"])
+    if column != "take":
+        with read_ledger(tmp_path) as reader, pytest.raises(DamagedError, match="altered"):
+            assert reader is not None
+            reader.answers(["a"])
 
 
 def test_a_cut_file_is_damage(tmp_path: Path) -> None:
