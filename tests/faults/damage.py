@@ -203,5 +203,6 @@ def read_ledger(cache: Path) -> Any:
 def ledger_rows(path: Path) -> list[tuple[Any, ...]]:
     """Every row of every table, for who wants to know what else a flipped bit changed."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+        connection.text_factory = bytes  # a flipped bit need not leave a text that can be decoded
         tables = ("answers", "attempts", "failed", "given_up")
         return [row for name in tables for row in connection.execute(f"SELECT * FROM {name}")]
