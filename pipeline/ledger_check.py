@@ -8,9 +8,8 @@ from pathlib import Path
 
 from cache_store.errors import LqtseError
 from cache_store.verify import Fault
-from pipeline.ledger import FILE_NAME, digest_of
+from pipeline.ledger import FILE_NAME, stored_answer
 from pipeline.ledger_format import VERSION, told, version_of
-from pipeline.llm.base import Answer
 
 _MOST = 20  # faults that are told one by one
 
@@ -49,7 +48,7 @@ def _faults(connection: sqlite3.Connection, path: Path) -> list[Fault]:
         "completion_tokens, model FROM answers ORDER BY request_id, take"
     )
     for request_id, take, digest, *fields in rows:
-        if digest_of(request_id, Answer(*fields)) != digest:
+        if stored_answer(request_id, digest, fields) is None:
             wrong.append(f"answer {take} to request {request_id} does not match its digest")
     more = [f"{len(wrong) - _MOST:,} more answers do not"] if len(wrong) > _MOST else []
     return [_fault(what) for what in (*wrong[:_MOST], *more)]

@@ -52,7 +52,6 @@ def test_a_power_cut_leaves_before_or_after(server: Shim, memory: Path, command:
 
 
 def test_every_damage_is_found_or_changes_no_answer(memory: Path) -> None:
-    pytest.importorskip("pipeline.ledger_check")
     patient = Patient(memory)
     kinds = patient.kinds()
     assert len(kinds) >= 10
