@@ -24,6 +24,7 @@ class Owner(Protocol):
     commits: Commits
     budget: Budget
     traffic: Traffic
+    room: asyncio.Semaphore
 
     @property
     def ending(self) -> bool: ...
@@ -49,9 +50,14 @@ class Attempts(AttemptLog):
         self.reserved = reserved
         self.current = 0
         self.marked, self.sent = False, False
+        self._inside = False
 
     async def begin(self) -> None:
-        """Mark the next attempt, right before it is sent; on the disk when this returns."""
+        """Mark the next attempt, right before it is sent; on the disk when this returns.
+
+        The first attempt then waits for room among those in flight, and keeps its place until
+        `leave`: from the first sending to the answer in the ledger, waits between attempts too.
+        """
         self._leave_if_ending()
         mark = self._owner.commits.begin(self._request.id, self.reserved)
         try:
@@ -61,7 +67,22 @@ class Attempts(AttemptLog):
             raise
         self.marked = True
         self._leave_if_ending()
+        if not self._inside:
+            await self._owner.room.acquire()
+            self._inside = True
+            self._leave_if_ending()
         self.sent = True
+
+    def take_back(self) -> None:
+        """Unmark the current attempt, which was not sent; its place among those in flight stays."""
+        self._owner.commits.fail(self.current, "cancelled")
+        self.marked = self.sent = False
+
+    def leave(self) -> None:
+        """Make room for another request; harmless if there is nothing to leave."""
+        if self._inside:
+            self._inside = False
+            self._owner.room.release()
 
     def fail(self, failure: AttemptFailed) -> None:
         """Mark the current attempt as failed, and count what it may have taken."""

@@ -34,6 +34,7 @@ from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
 from prompts.request import Request
 
 GRACE = 15.0  # seconds that requests in flight get to arrive after a stop
+AHEAD_FACTOR = 0.5  # requests marked before there is room to send them, as a multiple likewise
 WINDOW_FACTOR = 4  # results that may wait for an earlier one, as a multiple of the concurrency
 STREAK_FACTOR, SHORTEST_STREAK = 2, 10  # failures in a row that end it, in multiples likewise
 
@@ -75,6 +76,11 @@ class Dispatcher:
         self.budget = budget or Budget()
         self._concurrency = concurrency
         self._window = WINDOW_FACTOR * concurrency
+        # A mark takes as long as the disk does. Requests that are marked already take the place of
+        # one that was answered at once; under a limit a minute there is time enough.
+        ahead = 0 if self._retrier.limited else math.ceil(AHEAD_FACTOR * concurrency)
+        self._most_pending = concurrency + ahead
+        self.room = asyncio.Semaphore(concurrency)
         self._streak = max(SHORTEST_STREAK, STREAK_FACTOR * concurrency)
         self._length = math.inf if length is None else length
         self._grace = grace
@@ -150,7 +156,7 @@ class Dispatcher:
 
     def _fill(self, unsent: int, reach: int) -> int:
         """Take results from the ledger and launch requests; return the next position to send."""
-        while unsent < reach and len(self._pending) < self._concurrency:
+        while unsent < reach and len(self._pending) < self._most_pending:
             request, answer, reason = self._look_up(unsent)
             if answer is not None:
                 self._ready[unsent] = Answered(request, answer, replayed=True)
@@ -187,7 +193,7 @@ class Dispatcher:
         task = asyncio.create_task(self._ask(request, log))
         task.add_done_callback(self._arrive)
         self._pending[task] = (place, request, log)
-        self.traffic.in_flight = len(self._pending)
+        self._count_in_flight()
 
     async def _ask(self, request: Request, log: Attempts) -> Answer:
         """The answer to a request, once it is in the ledger."""
@@ -198,6 +204,7 @@ class Dispatcher:
         return answer
 
     def _arrive(self, task: asyncio.Task[Answer]) -> None:
+        self._pending[task][2].leave()
         self._arrived.append(task)
         self._wake.set()
 
@@ -222,11 +229,14 @@ class Dispatcher:
                 if log.marked:
                     self.commits.fail(log.current, type(error).__name__)
         self._error = self._error or self.commits.error
-        self.traffic.in_flight = len(self._pending)
+        self._count_in_flight()
         if answered:
             self._believe()
         elif len(self._doubtful) >= self._streak:
             self._error = self._error or self._hopeless()
+
+    def _count_in_flight(self) -> None:
+        self.traffic.in_flight = min(len(self._pending), self._concurrency)
 
     def _keep(self, place: int, request: Request, log: Attempts, answer: Answer) -> None:
         cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens) or 0.0

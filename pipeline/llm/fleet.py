@@ -86,13 +86,14 @@ class FleetBackend:
 
     async def answer(self, request: Request) -> Answer:
         """Make one attempt; see `base.Backend`."""
-        if self._known:
-            return await self._ask(request)
         # One worker finds out the server's dialect, and the others are told.
-        async with self._first:
-            answer = await self._ask(request)
-            self._known = True
-            return answer
+        if not self._known:
+            async with self._first:
+                if not self._known:
+                    answer = await self._ask(request)
+                    self._known = True
+                    return answer
+        return await self._ask(request)
 
     async def aclose(self) -> None:
         """End the workers."""

@@ -117,6 +117,11 @@ class Limiter:
         self._turn = asyncio.Lock()
 
     @property
+    def limits(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self._requests) or self._tokens is not None
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether tokens are limited."""
         return self._tokens is not None

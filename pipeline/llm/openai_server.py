@@ -121,10 +121,12 @@ class OpenAIBackend:
 
     async def answer(self, request: Request) -> Answer:
         """Make one attempt; see `base.Backend`."""
-        if self.dialect.known:
-            return await self._ask(request)
-        async with self._first:
-            return await self._ask(request)
+        if not self.dialect.known:
+            async with self._first:
+                # Who waited for the first need not go alone.
+                if not self.dialect.known:
+                    return await self._ask(request)
+        return await self._ask(request)
 
     async def aclose(self) -> None:
         """Close the connections."""

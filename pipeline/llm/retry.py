@@ -47,6 +47,9 @@ class AttemptLog:
     async def begin(self) -> None:
         """A further attempt is about to be sent."""
 
+    def take_back(self) -> None:
+        """The current attempt is not sent after all."""
+
     def fail(self, failure: AttemptFailed) -> None:
         """The current attempt failed."""
 
@@ -78,6 +81,11 @@ class Retrier:
         self._clock = clock
         self._not_before = 0.0
 
+    @property
+    def limited(self) -> bool:
+        """Whether requests or tokens a minute are limited."""
+        return self._limiter.limits
+
     async def answer(self, backend: Backend, request: Request, log: AttemptLog) -> Answer:
         """Ask `backend`, again if need be.
 
@@ -86,8 +94,7 @@ class Retrier:
             RemoteError: What will meet every request.
         """
         for number in range(1, self.policy.attempts + 1):
-            place = await self._turn(request)
-            await log.begin()
+            place = await self._begin(request, log)
             try:
                 answer = await backend.answer(request)
                 used = answer.prompt_tokens + answer.completion_tokens
@@ -102,6 +109,16 @@ class Retrier:
                     raise
                 await self._back_off(failure, number)
         raise AssertionError("a policy of no attempts")  # pragma: no cover
+
+    async def _begin(self, request: Request, log: AttemptLog) -> Entry:
+        """Begin an attempt; one that had to wait for room may have to wait for the server then."""
+        while True:
+            place = await self._turn(request)
+            await log.begin()
+            if self._not_before <= self._clock():
+                return place
+            log.take_back()
+            self._limiter.settle(place, 0)
 
     async def _turn(self, request: Request) -> Entry:
         """Wait until a request may be sent."""

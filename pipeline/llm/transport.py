@@ -84,6 +84,7 @@ class Transport:
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         elif key:
             self._headers["Authorization"] = f"Bearer {key}"
+        self._secure = urlsplit(base_url).scheme == "https"
         # A proxy of the environment is for the world outside, not for this machine.
         self._proxy = None if is_loopback(base_url) else _proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
@@ -130,7 +131,7 @@ class Transport:
         import aiohttp
 
         connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._certificates
+            limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._secure and self._certificates
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -391,6 +391,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     backend, sent = ScriptedBackend(seconds=0.005), False
+    backend.offline = False  # so that a stop waits for what is in flight
     handler = signal.getsignal(number)
     progress = Progress()
 

@@ -34,7 +34,7 @@ def run(args: list[str], die_in: str) -> None:
 
 def main() -> None:
     """Fork for each line."""
-    import datasketch  # noqa: F401
+    import rensa  # noqa: F401
     import openai  # noqa: F401
     import pyarrow  # noqa: F401
 
