@@ -133,7 +133,8 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if field.name in table.column_names:
             column = table.column(field.name)
             try:
-                column = column.cast(field.type)
+                # A cast loads Arrow's kernels (6 MB) even where there is nothing to do.
+                column = column if column.type == field.type else column.cast(field.type)
             except pa.ArrowException as error:
                 raise DataError(
                     f"column {field.name} has the wrong type",

@@ -83,7 +83,9 @@ def read_table(
         DamagedError: If the file is missing, cut, or a page does not match its checksum.
     """
     with _open(path, verify) as file, _damage(path):
-        return file.read(columns=list(columns) if columns is not None else None)
+        wanted = list(columns) if columns is not None else file.schema_arrow.names
+        # Threads pay where there are vectors; for a little text they only take memory.
+        return file.read(columns=wanted, use_threads="embedding" in wanted)
 
 
 def iter_batches(

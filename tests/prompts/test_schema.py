@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prompts.request import Request
 from prompts.rules import REASONS
-from prompts.schema import Accepted, Captions, Rejected, parse, response_schema
+from prompts.schema import Accepted, Rejected, parse, response_schema
 from tests.prompts.conftest import RequestMaker
 
 MODES = ("json", "lines", "completion")
@@ -121,11 +121,22 @@ def check(results: list[Accepted | Rejected], request: Request) -> None:
             assert result.reason in REASONS
 
 
-def test_the_schema_says_what_the_model_checks() -> None:
-    schema = response_schema(5)
-    assert schema["required"] == ["captions"] and schema["additionalProperties"] is False
-    assert schema["properties"]["captions"]["items"] == {"type": "string"}
-    assert schema["properties"]["captions"]["maxItems"] == 5
+class Captions(BaseModel):
+    """The answer that is asked for, as pydantic has it: an oracle for the schema."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    captions: list[str] = Field(
+        description="The captions, one string each", min_length=1, max_length=5
+    )
+
+
+def test_the_schema_is_the_one_that_pydantic_makes() -> None:
+    expected = Captions.model_json_schema()
+    expected.pop("title")
+    expected.pop("description")
+    expected["properties"]["captions"].pop("title")
+    assert response_schema(5) == expected
     assert response_schema(2)["properties"]["captions"]["maxItems"] == 2
     assert Captions.model_validate_json(answer("a dog barks")).captions == ["a dog barks"]
     for wrong in ('{"captions": []}', '{"captions": [1]}', '{"captions": ["x"], "y": 1}', "[]"):
