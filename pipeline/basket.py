@@ -13,19 +13,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cache_store.text import caption_id, normalise_caption
-from pipeline.failures import NO_ANSWER, fault_of
+from pipeline.examine import Examined, Piece, examine
+from pipeline.failures import NO_ANSWER
 from pipeline.llm.source import Answered, Unanswered
 from pipeline.refine import Deduper
-from prompts.schema import Rejected, parse
 
 if TYPE_CHECKING:
     from cache_store.manifest import FileEntry
     from cache_store.writer import CacheWriter
-    from prompts.request import Request
 
 SHARD_ROWS = 16_384  # captions a file, and what a run that is not stopped publishes at once
-_ANSWER_LENGTH = 2_000  # characters of an unusable answer that a rejects file shows
 
 
 @dataclass(frozen=True)
@@ -75,34 +72,24 @@ class Basket:
             piece: The first caption to judge.
             most: Captions to keep; judging stops there. None for no limit.
         """
-        request, answer = answered.request, answered.answer
-        pieces = parse(answer.text, request, finish_reason=answer.finish_reason)
-        fault = fault_of(answer, request, pieces)
-        refused = [place for place, one in enumerate(pieces) if isinstance(one, Rejected)]
-        shown = refused[0] if refused and (fault or len(refused) == len(pieces)) else None
-        model = answer.model or request.model
+        found = answered.examined or examine(answered.request, answered.answer)
+        pieces = found.pieces
         kept, place = 0, piece
         for place in range(piece, len(pieces)):
             if kept == most:
                 break
             one = pieces[place]
-            if isinstance(one, Rejected):
-                text = answer.text[:_ANSWER_LENGTH] if place == shown else ""
-                names = list(request.concepts)
-                self._reject(one.reason, one.text, text, names, model, request, place)
+            reason = one.reason or self._deduper.check(one.text)
+            if reason:
+                self._reject(reason, one, found)
                 continue
-            text, names = normalise_caption(one.text), list(one.concepts)
-            reason = self._deduper.check(text)
-            if reason is not None:
-                self._reject(reason, text, "", names, model, request, place)
-                continue
-            axes = _axes(request, place)
-            self._captions.append((caption_id(text), text, names, axes, model, request.id))
+            row = (one.id, one.text, one.concepts, one.axes, found.model, found.request_id)
+            self._captions.append(row)
             kept += 1
         else:
             place = len(pieces)
         self.kept += kept
-        return Judged(kept, place, place == len(pieces), fault)
+        return Judged(kept, place, place == len(pieces), found.fault)
 
     def miss(self, result: Unanswered) -> str:
         """Note a request without an answer among the refused; return the reason."""
@@ -163,24 +150,10 @@ class Basket:
             deduper.add(text)
         return deduper
 
-    def _reject(
-        self,
-        reason: str,
-        text: str,
-        answer: str,
-        names: list[str],
-        model: str,
-        request: Request,
-        place: int,
-    ) -> None:
+    def _reject(self, reason: str, one: Piece, found: Examined) -> None:
         self.rejected[reason] += 1
-        axes = _axes(request, place)
-        self._rejects.append((reason, text, answer, names, model, request.id, axes))
-
-
-def _axes(request: Request, place: int) -> str:
-    """What the caption at this place of the answer was asked for, as the files have it."""
-    return json.dumps(request.axes_of(place), sort_keys=True)
+        row = (reason, one.text, one.answer, one.concepts, found.model, found.request_id, one.axes)
+        self._rejects.append(row)
 
 
 def _captions(writer: CacheWriter) -> Iterator[str]:

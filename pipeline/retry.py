@@ -217,6 +217,7 @@ class _Retry:
             if not self._places:
                 return self._report("nothing to do")
             with stopping(self._source.stop), progress(len(self._places)) as tick:
+                await self._source.prepare(0)
                 await self._gather(tick)
         finally:
             await self._backend.aclose()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import AttemptFailed
-from pipeline.llm.commits import Commits
+from pipeline.llm.commits import Committing
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import AttemptLog
 from pipeline.llm.source import Traffic
@@ -21,13 +21,17 @@ from prompts.request import Request
 class Owner(Protocol):
     """Who sends requests: the dispatcher."""
 
-    commits: Commits
+    commits: Committing
     budget: Budget
     traffic: Traffic
     room: asyncio.Semaphore
 
     @property
     def ending(self) -> bool: ...
+
+    def run_out(self) -> None:
+        """Nothing is left to spend on an attempt that would have to be made again."""
+        ...
 
 
 class Attempts(AttemptLog):
@@ -39,6 +43,7 @@ class Attempts(AttemptLog):
         reserved: The most that one attempt can take, set aside in the budget.
 
     Attributes:
+        held: What is set aside in the budget for it now.
         current: The ledger's number of the current attempt.
         marked: Whether the ledger has the current attempt as in flight.
         sent: Whether it was sent; before that, it waits for its turn.
@@ -47,7 +52,7 @@ class Attempts(AttemptLog):
     def __init__(self, owner: Owner, request: Request, reserved: Amount) -> None:
         self._owner = owner
         self._request = request
-        self.reserved = reserved
+        self._worst = self.held = reserved
         self.current = 0
         self.marked, self.sent = False, False
         self._inside = False
@@ -59,7 +64,12 @@ class Attempts(AttemptLog):
         `leave`: from the first sending to the answer in the ledger, waits between attempts too.
         """
         self._leave_if_ending()
-        mark = self._owner.commits.begin(self._request.id, self.reserved)
+        if self.held == NOTHING and self._worst != NOTHING:
+            if not self._owner.budget.reserve(self._worst):
+                self._owner.run_out()
+                raise asyncio.CancelledError
+            self.held = self._worst
+        mark = self._owner.commits.begin(self._request.id, self._worst)
         try:
             self.current = await asyncio.shield(mark)
         except asyncio.CancelledError:
@@ -86,9 +96,11 @@ class Attempts(AttemptLog):
 
     def fail(self, failure: AttemptFailed) -> None:
         """Mark the current attempt as failed, and count what it may have taken."""
-        taken = self.reserved if failure.may_cost else NOTHING
+        taken = self._worst if failure.may_cost else NOTHING
         self._owner.commits.fail(self.current, failure.outcome, taken)
-        self._owner.budget.settle(NOTHING, taken)
+        # What it may have taken is spent; a further attempt has to find room of its own.
+        self._owner.budget.settle(taken, taken)
+        self.held -= taken
         self._owner.traffic.usd += taken.usd
         self._owner.traffic.retries += 1
         self.marked = self.sent = False

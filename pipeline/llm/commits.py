@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cache_store.errors import LqtseError
 from pipeline.ledger import Ledger
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
+
+
+class Committing(Protocol):
+    """Who writes to a ledger for many tasks; see `Commits`."""
+
+    error: LqtseError | None
+
+    def begin(self, request_id: str, worst: Amount) -> asyncio.Future[int]: ...
+    def fail(self, attempt: int, outcome: str, taken: Amount = NOTHING) -> asyncio.Future[None]: ...
+    def store(
+        self, attempt: int, request_id: str, answer: Answer, usd: float | None
+    ) -> asyncio.Future[None]: ...
+    async def flush(self) -> None: ...
 
 
 class Commits:

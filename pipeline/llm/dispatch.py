@@ -27,7 +27,7 @@ from pipeline.ledger import Ledger
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
-from pipeline.llm.commits import Commits
+from pipeline.llm.commits import Commits, Committing
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
@@ -51,6 +51,7 @@ class Dispatcher:
         concurrency: Requests in flight at most.
         length: Positions that the plan has, None for no end.
         grace: Seconds that requests in flight get to arrive when it ends early.
+        commits: Who writes to the ledger; by default it is written here.
 
     Attributes:
         traffic: Counts so far.
@@ -68,6 +69,7 @@ class Dispatcher:
         concurrency: int = 8,
         length: int | None = None,
         grace: float = GRACE,
+        commits: Committing | None = None,
     ) -> None:
         self._request = request
         self._backend = backend
@@ -84,7 +86,7 @@ class Dispatcher:
         self._streak = max(SHORTEST_STREAK, STREAK_FACTOR * concurrency)
         self._length = math.inf if length is None else length
         self._grace = grace
-        self.commits = Commits(ledger)
+        self.commits: Committing = commits or Commits(ledger)
         self._pending: dict[asyncio.Task[Answer], tuple[int, Request, Attempts]] = {}
         self._arrived: list[asyncio.Task[Answer]] = []
         self._wake = asyncio.Event()
@@ -101,6 +103,13 @@ class Dispatcher:
         """Send no more; `stream` ends after what is in flight has had its moment."""
         self._stop.set()
         self._wake.set()
+
+    def look_again(self) -> None:
+        """More may be wanted than before: ask how many."""
+        self._wake.set()
+
+    async def prepare(self, first: int) -> None:
+        """Nothing: the first request can be sent at once."""
 
     async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield results in plan order; see `source.AnswerSource`.
@@ -153,6 +162,11 @@ class Dispatcher:
         """Whether nothing more is to be sent."""
         spent = self.end == "budget"
         return spent or self._left or self._stop.is_set() or self._error is not None
+
+    def run_out(self) -> None:
+        """Nothing is left to spend on an attempt that would have to be made again: end."""
+        self.end = "budget"
+        self._wake.set()
 
     def _fill(self, unsent: int, reach: int) -> int:
         """Take results from the ledger and launch requests; return the next position to send."""
@@ -215,13 +229,13 @@ class Dispatcher:
         for task in arrived:
             place, request, log = self._pending.pop(task)
             if task.cancelled():
-                self.budget.settle(log.reserved, NOTHING)
+                self.budget.settle(log.held, NOTHING)
                 log.close(free=self._backend.offline)
             elif (error := task.exception()) is None:
                 self._keep(place, request, log, task.result())
                 answered = True
             else:
-                self.budget.settle(log.reserved, NOTHING)
+                self.budget.settle(log.held, NOTHING)
                 if isinstance(error, AttemptFailed):
                     self._doubtful.append((place, request, error))
                     continue
@@ -241,7 +255,7 @@ class Dispatcher:
     def _keep(self, place: int, request: Request, log: Attempts, answer: Answer) -> None:
         cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens) or 0.0
         tokens = answer.prompt_tokens + answer.completion_tokens
-        self.budget.settle(log.reserved, Amount(cost, tokens))
+        self.budget.settle(log.held, Amount(cost, tokens))
         self._count(answer, cost)
         self._ready[place] = Answered(request, answer, replayed=False)
 

@@ -142,6 +142,13 @@ class Budget:
         times = 1 if request.is_chat else request.count
         return Amount(usd, read * times + written)
 
+    def share(self, parts: int) -> Budget:
+        """One of so many equal parts of what is left, as a budget of its own."""
+        taken = self.spent + self._reserved
+        usd = None if self.max_usd is None else (self.max_usd - taken.usd) / parts
+        tokens = None if self.max_tokens is None else (self.max_tokens - taken.tokens) // parts
+        return Budget(self.price, usd, tokens)
+
     def reserve(self, amount: Amount) -> bool:
         """Set `amount` aside; False, and nothing set aside, if a limit would be passed."""
         then = self.spent + self._reserved + amount

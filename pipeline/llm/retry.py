@@ -63,6 +63,7 @@ class Retrier:
         rng: Source of the jitter; it never shapes a result.
         sleep: Waits; replaced in tests.
         clock: Seconds on any monotonic scale.
+        held: Told when a server asked to wait, and how long.
     """
 
     def __init__(
@@ -73,18 +74,24 @@ class Retrier:
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        held: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.policy = policy or RetryPolicy()
         self._limiter = limiter or Limiter()
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._clock = clock
+        self._held = held
         self._not_before = 0.0
 
     @property
     def limited(self) -> bool:
         """Whether requests or tokens a minute are limited."""
         return self._limiter.limits
+
+    def hold(self, seconds: float) -> None:
+        """Begin no attempt for a while: a server asked to wait."""
+        self._not_before = max(self._not_before, self._clock() + seconds)
 
     async def answer(self, backend: Backend, request: Request, log: AttemptLog) -> Answer:
         """Ask `backend`, again if need be.
@@ -141,6 +148,7 @@ class Retrier:
                 hint="Run the same command later: what was answered is kept",
             ) from None
         if asked is not None:
-            self._not_before = max(self._not_before, self._clock() + asked)
+            self.hold(asked)
+            self._held(asked)
         ceiling = min(self.policy.base * 2 ** (number - 1), self.policy.ceiling)
         await self._sleep(self._rng.uniform(0.0, ceiling))

@@ -95,11 +95,13 @@ class Actor:
             if not script:
                 raise UsageError("a script without behaviours", expected=", ".join(BEHAVIOURS))
         self._script = script
+        self._number = 0
         self.calls: Counter[str] = Counter()
 
     def next(self, request: Request) -> str:
         """The behaviour of the next call."""
-        call = Call(self.calls.total(), self.calls[request.id], request)
+        call = Call(self._number, self.calls[request.id], request)
+        self._number += 1
         self.calls[request.id] += 1
         if callable(self._script):
             name = self._script(call)

@@ -147,9 +147,9 @@ def _openai(
     timeout: float | None,
     workers: int | None,
 ) -> Chosen:
-    from pipeline.llm.fleet import FleetBackend
     from pipeline.llm.openai_server import DEFAULT_URL
     from pipeline.llm.servers import Settings, open_servers
+    from pipeline.llm.stripes.model import StripedModel
 
     if not model:
         raise UsageError(
@@ -157,7 +157,7 @@ def _openai(
         )
     urls = tuple(base_urls) or (os.environ.get(URL_VARIABLE) or DEFAULT_URL,)
     settings = Settings(model, urls, style or "chat", timeout)
-    backend = FleetBackend(settings, workers) if workers else open_servers(settings)
+    backend = StripedModel(settings, workers) if workers else open_servers(settings)
     return Chosen(backend, concurrency or SERVER_CONCURRENCY)
 
 

@@ -19,6 +19,7 @@ from pipeline.llm.base import Answer
 from prompts.request import Request
 
 if TYPE_CHECKING:
+    from pipeline.examine import Examined
     from pipeline.ledger import Ledger
     from pipeline.llm.prices import Budget
 
@@ -33,11 +34,14 @@ class Answered:
         request: What was asked.
         answer: What came back.
         replayed: True when it was in the ledger before.
+        examined: What it holds, where that was found out already; request and answer then lack
+            what nobody needs any more (messages and text).
     """
 
     request: Request
     answer: Answer
     replayed: bool
+    examined: Examined | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,14 @@ class AnswerSource(Protocol):
     def traffic(self) -> Traffic: ...
     @property
     def end(self) -> End: ...
+
+    async def prepare(self, first: int) -> None:
+        """Do what takes time before the first request can be sent, such as starting processes.
+
+        Args:
+            first: Position that `stream` will begin with.
+        """
+        ...
 
     def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield results in plan order until the caller leaves, a stop, or a spent budget.

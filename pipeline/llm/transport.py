@@ -72,6 +72,8 @@ class Transport:
     """
 
     def __init__(self, base_url: str, *, key: str | None, timeout: float) -> None:
+        import aiohttp  # noqa: F401 - here and not at the first request, which it would hold up
+
         self._base, self._query = _without_credentials(base_url)
         self._timeout = timeout
         self._headers = {

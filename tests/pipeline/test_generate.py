@@ -28,7 +28,6 @@ from cache_store.manifest import Manifest, newest_manifest
 from cache_store.shards import read_table
 from cache_store.text import caption_id, normalise_caption
 from cache_store.writer import open_writer
-from pipeline import generate as generate_module
 from pipeline.generate import Limits, Report, generate
 from pipeline.ledger import open_ledger
 from pipeline.llm.base import Answer, Backend
@@ -37,6 +36,7 @@ from pipeline.llm.prices import Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
 from pipeline.panel import Progress
+from pipeline.run import FIRST_LOOK
 from prompts.plan import Plan, Sampling
 from prompts.request import Request
 from prompts.words import third_person
@@ -286,8 +286,8 @@ def test_a_model_that_gives_nothing_usable_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few answers can be used") as caught:
         run(tmp_path, 10, backend)
     assert "\n" not in caught.value.message
-    assert len(backend.actor.calls) < generate_module.FIRST_LOOK + 64
-    assert len(rows(tmp_path, "rejects")) >= generate_module.FIRST_LOOK
+    assert len(backend.actor.calls) < FIRST_LOOK + 64
+    assert len(rows(tmp_path, "rejects")) >= FIRST_LOOK
 
 
 def test_a_plan_that_is_used_up_keeps_what_it_gave(tmp_path: Path) -> None:

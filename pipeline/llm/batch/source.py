@@ -78,6 +78,9 @@ class BatchSource:
         """Send no more and wait no more: batches at the server go on there."""
         self._stop.set()
 
+    async def prepare(self, first: int) -> None:
+        """Nothing: what takes time here is counted."""
+
     async def stream(self, first: int, ahead: Callable[[], int]) -> AsyncGenerator[Result, None]:
         """Yield results in plan order; see `source.AnswerSource.stream`."""
         position = self._chooser.unsent = first

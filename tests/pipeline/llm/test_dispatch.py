@@ -12,6 +12,7 @@ from cache_store.errors import AuthenticationError, RemoteError
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Answer
 from pipeline.llm.dispatch import Dispatcher
+from pipeline.llm.limits import Limiter
 from pipeline.llm.prices import Budget, Price
 from pipeline.llm.retry import Retrier, RetryPolicy
 from pipeline.llm.scripted import Call, Script, ScriptedBackend
@@ -227,6 +228,54 @@ def test_attempts_that_may_have_been_paid_count_against_the_budget(ledger: Ledge
     assert budget.spent.usd == pytest.approx(worst.usd + answered.usd)
     assert budget.spent.tokens == worst.tokens + answered.tokens
     assert answered.usd > 0 and answered.tokens > 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_retries_of_what_may_have_been_paid_do_not_pass_a_limit(
+    ledger: Ledger, concurrency: int
+) -> None:
+    worst = max(Budget().worst_case(PLAN.request(index)).tokens for index in range(20))
+    budget = Budget(max_tokens=4 * worst)
+    dispatcher = Dispatcher(
+        PLAN.request,
+        Shuffled(["hang"]),
+        ledger,
+        budget=budget,
+        retrier=Retrier(RetryPolicy(attempts=6, base=0.0)),
+        concurrency=concurrency,
+    )
+    assert take(dispatcher, None) == []
+    assert dispatcher.end == "budget"
+    assert 0 < ledger.totals().spent.tokens <= 4 * worst
+
+
+def test_requests_are_marked_ahead_of_the_room_to_send_them(ledger: Ledger) -> None:
+    backend = Shuffled()
+    dispatcher = Dispatcher(PLAN.request, backend, ledger, concurrency=8)
+    most = 0
+
+    def look(asked: int) -> int:
+        nonlocal most
+        most = max(most, len(dispatcher._pending))
+        return asked
+
+    take(dispatcher, 60, ahead=lambda: look(1_000))
+    assert 8 < most <= 12
+    assert backend.most_at_once <= 8
+
+
+def test_under_a_limit_a_minute_nothing_is_marked_ahead(ledger: Ledger) -> None:
+    limited = Retrier(limiter=Limiter(rpm=6_000_000))
+    dispatcher = Dispatcher(PLAN.request, Shuffled(), ledger, retrier=limited, concurrency=8)
+    most = 0
+
+    def look(asked: int) -> int:
+        nonlocal most
+        most = max(most, len(dispatcher._pending))
+        return asked
+
+    take(dispatcher, 30, ahead=lambda: look(1_000))
+    assert most <= 8
 
 
 def results(dispatcher: Dispatcher, count: int | None, first: int = 0) -> list[Result]:

@@ -34,9 +34,9 @@ def run(args: list[str], die_in: str) -> None:
 
 def main() -> None:
     """Fork for each line."""
-    import rensa  # noqa: F401
     import openai  # noqa: F401
     import pyarrow  # noqa: F401
+    import rensa  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)
