@@ -178,7 +178,7 @@ class Cache:
         Args:
             queries: numpy or torch, in the cache's space: from its text or its audio tower.
             k: How many, at most `len(cache)`.
-            kind: "exact", "flat", "hnsw" (those two after `lqtse-cache index`), or "auto".
+            kind: "exact"; "flat", "hnsw", "ivf" or "ivfpq" after `lqtse-cache index`; or "auto".
             device: Where to search exactly; FAISS searches on the CPU.
 
         Shape:

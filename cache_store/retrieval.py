@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from cache_store.index.faiss_index import FaissIndex
     from cache_store.index.rerank import IdLookup
 
-KINDS = ("auto", "exact", "flat", "hnsw")
+KINDS = ("auto", "exact", "flat", "hnsw", "ivf", "ivfpq")
+_APPROXIMATE = ("ivf", "hnsw", "ivfpq")  # in the order that `auto` prefers
+_BREADTHS = ("ef_search", "nprobe")
 AUTO_EXACT_ROWS = 300_000  # up to here one exact query takes tens of milliseconds on two cores
 
 
@@ -37,7 +39,7 @@ class Hits:
         ids: Caption ids, [B, K] of str.
         scores: Inner products, [B, K] of float32.
         rows: Rows of `Cache.embeddings`, [B, K] of int64.
-        kind: What searched: "exact", "flat" or "hnsw".
+        kind: What searched: "exact", "flat", "hnsw", "ivf" or "ivfpq".
         reason: Why.
     """
 
@@ -112,8 +114,9 @@ class Retrieval:
         rows = self._manifest.rows
         fresh = {entry.kind for entry in self._manifest.indexes if self._manifest.is_fresh(entry)}
         stale = sorted({entry.kind for entry in self._manifest.indexes} - fresh)
-        if rows > AUTO_EXACT_ROWS and device == "cpu" and "hnsw" in fresh:
-            return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+        quick = next((name for name in _APPROXIMATE if name in fresh), None)
+        if rows > AUTO_EXACT_ROWS and device == "cpu" and quick is not None:
+            return quick, f"{rows:,} captions are many for an exact search on a CPU"
         if stale:
             return "exact", (
                 f"the index ({', '.join(stale)}) is older than the data and was not used; "
@@ -123,11 +126,12 @@ class Retrieval:
             return "exact", f"{rows:,} captions are few enough to search all of them"
         if device != "cpu":
             return "exact", f"{device} searches all {rows:,} captions soon enough"
-        return "exact", f"no HNSW index was built; run lqtse-cache index {self._folder}"
+        return "exact", f"no approximate index was built; run lqtse-cache index {self._folder}"
 
     def _load(self, kind: str) -> FaissIndex:
         if kind not in self._faiss:
             from cache_store.index.faiss_index import FaissIndex
+            from cache_store.index.reduction import read_reduction
 
             entry = self._manifest.index(kind)
             remedy = f"Run lqtse-cache index {self._folder} --kind {kind}"
@@ -142,9 +146,15 @@ class Retrieval:
                     hint=remedy,
                 )
             # FAISS files carry no checksum, and a flipped bit loads without a word.
-            path = check_content(self._folder, entry.files[0])
+            path, *others = (check_content(self._folder, file) for file in entry.files)
             self._faiss[kind] = FaissIndex.load(
-                path, kind, as_tensor(self._matrix), self._ids, self._removed
+                path,
+                kind,
+                as_tensor(self._matrix),
+                self._ids,
+                self._removed,
+                read_reduction(others[0], self._matrix.shape[1]) if others else None,
+                next((entry.params[name] for name in _BREADTHS if name in entry.params), None),
             )
         return self._faiss[kind]
 

@@ -264,6 +264,8 @@ class _Verifier:
 
     def compare(self, manifest: Manifest, index: IndexEntry, entry: FileEntry) -> None:
         path = self.folder / entry.path
+        if index.kind == "ivfpq" or len(index.files) > 1:
+            return  # reduced vectors and codes are not the data's bytes; their hash was checked
         try:
             rows, read = _reader(index.kind, path)
         except MissingDependencyError as error:

@@ -32,6 +32,7 @@ def index_cache(
     queries: str | Path | None = None,
     space_name: str | None = None,
     device: str = "auto",
+    recall: float = 0.95,
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -40,18 +41,20 @@ def index_cache(
 
     Args:
         cache: The cache's folder.
-        kind: `auto`, `exact`, `flat` or `hnsw`.
-        queries: A manifest of clips with stored embeddings (`join` writes one), to measure recall
-            with; by default captions of the cache.
+        kind: `auto`, `exact`, `flat`, `hnsw`, `ivf` or `ivfpq`.
+        queries: A manifest of clips with stored embeddings (`join` writes one), to shape and tune
+            an approximate index with; by default captions of the cache.
         space_name: Where the queries' embeddings came from, if their manifest does not say.
         device: `auto` or `cpu`: these kinds are built on the CPU.
+        recall: The recall@10 that an approximate index is tuned to.
         workers: Processes that read the data files, by default this one alone, or as many as a Ray
             cluster has room for. The index is the same.
         engine: `local` or `ray`.
         address: A running Ray cluster, None to start a Ray for this run.
 
     Raises:
-        UsageError: For an unknown kind, another device, or queries without embeddings.
+        UsageError: For an unknown kind, a recall that is none, another device, or queries without
+            embeddings.
         DataError: If nothing is embedded yet.
         SpaceMismatchError: If the queries are of another space.
         LeaseHeldError: Another process writes to the cache.
@@ -82,7 +85,9 @@ def index_cache(
         staff = workers or crew.room("cpu", 1) or 1
         share = _Share(crew, str(writer.path.absolute()), staff)
         alone = crew.name == "local" and staff == 1
-        return build_index(writer, kind, queries=vectors, share=None if alone else share)
+        return build_index(
+            writer, kind, queries=vectors, target=recall, share=None if alone else share
+        )
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from cache_store.checks import find_bad_embedding
 from cache_store.errors import DamagedError, DataError, UsageError
-from cache_store.index.exact import ExactIndex
 from cache_store.index.faiss_index import (
+    APPROXIMATE,
+    BREADTH,
+    CELLS,
+    FAISS_KINDS,
     HNSW_PARAMS,
     FaissIndex,
     build,
@@ -33,14 +35,18 @@ from cache_store.index.faiss_index import (
     writer_of,
 )
 from cache_store.index.parts import Share, write_matrix
+from cache_store.index.reduction import REDUCED_DIM, fit_reduction
+from cache_store.index.tuning import breadths, tune
 from cache_store.manifest import IndexEntry, Manifest, check_file
 from cache_store.opening import map_matrix
 from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
 from cache_store.writer import CacheWriter
 
-BUILD_KINDS = ("auto", "exact", "flat", "hnsw")
-RECALL_K = 10
+BUILD_KINDS = ("auto", "exact", *FAISS_KINDS)
+TARGET_RECALL = 0.95
+_SAMPLE_ROWS = 131_072  # rows that cells and reduction are learned from
 _RECALL_QUERIES = 256
+_SAMPLE_PURPOSE = 0x5A3C1E
 _RECALL_PURPOSE = 0x2EC411
 _BLOCK_ROWS = 8192
 
@@ -50,7 +56,7 @@ class BuildReport:
     """What was built.
 
     Attributes:
-        kind: "exact", "flat" or "hnsw".
+        kind: "exact", "flat", "hnsw", "ivf" or "ivfpq".
         reason: Why that kind.
         rows: N.
         dim: D.
@@ -60,6 +66,10 @@ class BuildReport:
         recall: The share of the exact search's 10 nearest rows that the index finds; None for
             kinds that are exact by construction.
         recall_queries: What was asked to measure it: "captions" or "given", "" if not measured.
+        recall_at_1: How often it finds the nearest row.
+        breadth: The breadth of search that reaches the recall asked for, or the widest tried.
+        breadth_name: "ef_search" or "nprobe".
+        curve: What was measured at each breadth.
     """
 
     kind: str
@@ -71,6 +81,10 @@ class BuildReport:
     seconds: float
     recall: float | None = None
     recall_queries: str = ""
+    recall_at_1: float | None = None
+    breadth: int | None = None
+    breadth_name: str = ""
+    curve: tuple[dict[str, float], ...] = ()
 
 
 def build_index(
@@ -78,6 +92,7 @@ def build_index(
     kind: str = "auto",
     *,
     queries: npt.NDArray[np.float32] | None = None,
+    target: float = TARGET_RECALL,
     keep_older: bool = False,
     share: Share | None = None,
 ) -> BuildReport:
@@ -87,8 +102,10 @@ def build_index(
 
     Args:
         writer: The cache, open for writing.
-        kind: "exact" (the matrix only), "flat", "hnsw", or "auto".
-        queries: Audio embeddings to measure recall with; by default captions of the cache.
+        kind: "exact" (the matrix only), "flat", "hnsw", "ivf", "ivfpq", or "auto".
+        queries: Audio embeddings: half of them shape an approximate index, the other half measure
+            its recall; by default captions of the cache.
+        target: The recall@10 to tune an approximate index to.
         keep_older: Keep older ones in the manifest, unused: for who builds them next, so that a
             run that is killed between them still knows which there were.
         share: Has data files read and added by workers; None does it here. The index is the same.
@@ -97,7 +114,7 @@ def build_index(
         queries [B, D].
 
     Raises:
-        UsageError: For an unknown kind.
+        UsageError: For an unknown kind, or a recall that is none.
         DataError: If nothing is embedded yet.
         MissingDependencyError: If the kind needs FAISS and it is not installed.
         DamagedError: If a data file is damaged.
@@ -111,18 +128,20 @@ def build_index(
             where=writer.path,
             hint=f"Run lqtse-cache embed {writer.path}",
         )
+    if not 0 < target <= 1:
+        raise UsageError("bad recall", expected="above 0, at most 1", found=target)
     kind, reason = choose_kind(kind, manifest.rows)
     fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
     if "exact" not in fresh:
         fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim, share)
     matrix = map_matrix(check_file(writer.path, fresh["exact"].files[0]))
     if kind != "exact":
-        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries)
+        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries, target)
     step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
     listed = {**({entry.kind: entry for entry in manifest.indexes} if keep_older else {}), **fresh}
     writer.publish(
         indexes=[listed[name] for name in BUILD_KINDS if name in listed],
-        step={**step, **fresh[kind].params},
+        step={**step, **{k: v for k, v in fresh[kind].params.items() if k != "curve"}},
     )
     files = [file for name in {"exact", kind} for file in fresh[name].files]
     params = fresh[kind].params
@@ -136,6 +155,10 @@ def build_index(
         time.monotonic() - begin,
         params.get("recall_at_10"),
         params.get("recall_queries", ""),
+        params.get("recall_at_1"),
+        params.get(BREADTH.get(kind, "")),
+        BREADTH.get(kind, ""),
+        tuple(params.get("curve", ())),
     )
 
 
@@ -153,7 +176,7 @@ def choose_kind(kind: str, rows: int) -> tuple[str, str]:
         return "exact", f"{rows:,} captions are few enough to search all of them"
     if not faiss_installed():
         return "exact", "FAISS is not installed"
-    return "hnsw", f"{rows:,} captions are many for an exact search on a CPU"
+    return "ivf", f"{rows:,} captions are many for an exact search on a CPU"
 
 
 def _build_matrix(
@@ -187,8 +210,24 @@ def _build_faiss(
     kind: str,
     matrix: np.ndarray[Any, Any],
     queries: npt.NDArray[np.float32] | None,
+    target: float,
 ) -> IndexEntry:
-    index = build(kind, matrix.shape[1], _blocks(matrix))
+    """Build one index; memory is the index, a sample of the rows, and a block."""
+    asked = _Asked.of(matrix, queries)
+    generator = np.random.default_rng([0, _SAMPLE_PURPOSE])
+    chosen = generator.choice(len(matrix), min(_SAMPLE_ROWS, len(matrix)), replace=False)
+    sample = matrix[np.sort(chosen)] if kind in CELLS else matrix[:0]
+    reduction, files = None, []
+    if kind in CELLS and matrix.shape[1] > REDUCED_DIM:
+        reduction = fit_reduction(sample, asked.fitting)
+        sample = reduction.map_rows(sample)
+    index = build(
+        kind,
+        sample.shape[1] if reduction is not None else matrix.shape[1],
+        _blocks(matrix) if reduction is None else reduction.blocks(matrix),
+        np.asarray(sample, dtype=np.float32),
+        len(matrix),
+    )
 
     def check(path: Path) -> None:
         again = read_index(path)
@@ -196,46 +235,54 @@ def _build_faiss(
             raise DamagedError("what was written is not what was read back", where=path)
 
     params: dict[str, Any] = {}
-    if kind == "hnsw":
-        found = FaissIndex(index, kind, as_tensor(matrix))
+    if kind in APPROXIMATE:
+        found = FaissIndex(index, kind, as_tensor(matrix), reduction=reduction)
+        tuned = tune(
+            found, as_tensor(matrix), asked.measuring, breadths(kind, index), target, own=asked.own
+        )
         params = {
-            **HNSW_PARAMS,
-            "recall_at_10": _recall(matrix, found, queries),
-            "recall_queries": "captions" if queries is None else "given",
+            **(HNSW_PARAMS if kind == "hnsw" else {"cells": index.nlist}),
+            **({} if reduction is None else {"reduced_dim": reduction.dim}),
+            **tuned.to_params(BREADTH[kind], target),
+            "recall_queries": asked.name,
         }
-    file = writer.write_index_file(writer_of(index), ".faiss", len(matrix), check)
-    return IndexEntry(kind, (file,), manifest.data_hash(), params)
+    files.append(writer.write_index_file(writer_of(index), ".faiss", len(matrix), check))
+    if reduction is not None:
+        array = reduction.to_array()
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+
+        files.append(writer.write_index_file(write, ".npy", len(array)))
+    return IndexEntry(kind, tuple(files), manifest.data_hash(), params)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Queries to learn from, others to measure with, and the rows that the latter are, if any."""
+
+    fitting: npt.NDArray[np.float32]
+    measuring: npt.NDArray[np.float32]
+    own: npt.NDArray[np.int64]
+    name: str
+
+    @classmethod
+    def of(cls, matrix: np.ndarray[Any, Any], queries: npt.NDArray[np.float32] | None) -> _Asked:
+        if queries is not None:
+            # Recall of the very queries that it was fitted to would be too good.
+            fitting, measuring = (
+                (queries[::2], queries[1::2]) if len(queries) > 1 else (queries,) * 2
+            )
+            return cls(fitting, measuring, np.empty(0, dtype=np.int64), "given")
+        generator = np.random.default_rng([0, _RECALL_PURPOSE])
+        count = min(2 * _RECALL_QUERIES, len(matrix))
+        rows = generator.choice(len(matrix), count, replace=False)
+        own, other = np.sort(rows[: -(-count // 2)]), np.sort(rows[count // 2 :])
+        fitting, measuring = (matrix[part].astype(np.float32) for part in (other, own))
+        return cls(fitting, measuring, own, "captions")
 
 
 def _blocks(matrix: np.ndarray[Any, Any]) -> Iterator[npt.NDArray[np.float32]]:
     for start in range(0, len(matrix), _BLOCK_ROWS):
         yield np.asarray(matrix[start : start + _BLOCK_ROWS], dtype=np.float32)
-
-
-def _recall(
-    matrix: np.ndarray[Any, Any],
-    index: FaissIndex,
-    queries: npt.NDArray[np.float32] | None,
-) -> float:
-    """Return the share of the exact nearest rows that the index finds.
-
-    Captions of the cache, drawn at random, ask for their neighbours but not for themselves: each
-    finds itself, and that says nothing.
-    """
-    own = np.empty(0, dtype=np.int64)
-    if queries is None:
-        generator = np.random.default_rng([0, _RECALL_PURPOSE])
-        count = min(_RECALL_QUERIES, len(matrix))
-        own = np.sort(generator.choice(len(matrix), count, replace=False))
-        queries = matrix[own]
-    asked = torch.from_numpy(np.asarray(queries, dtype=np.float32))
-    k = min(RECALL_K + len(own[:1]), len(matrix))
-    exact = ExactIndex(as_tensor(matrix)).search(asked, k)[1].numpy()
-    found = index.search(asked, k)[1].numpy()
-    shares = []
-    for query in range(len(exact)):
-        itself = set(own[query : query + 1].tolist())
-        right = set(exact[query].tolist()) - itself
-        if right:
-            shares.append(len(right & set(found[query].tolist())) / len(right))
-    return float(np.mean(shares)) if shares else 1.0

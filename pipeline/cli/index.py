@@ -19,6 +19,8 @@ class Kind(str, Enum):
     exact = "exact"
     flat = "flat"
     hnsw = "hnsw"
+    ivf = "ivf"
+    ivfpq = "ivfpq"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,17 +36,22 @@ def command(
         Kind,
         typer.Option(
             help="exact: a memory-mapped matrix, searched whole. flat: the same by FAISS. "
-            "hnsw: a graph, for millions. auto: what suits the cache."
+            "ivf: cells, for millions. ivfpq: cells of codes, in less memory. hnsw: a graph. "
+            "auto: what suits the cache."
         ),
     ] = Kind.auto,
     queries: Annotated[
         Optional[Path],
         typer.Option(
             metavar="CLIPS.parquet",
-            help="Measure recall with these clips' stored audio embeddings.",
+            help="Shape and tune an approximate index with these clips' stored audio embeddings.",
             show_default="captions of the cache",
         ),
     ] = None,
+    recall: Annotated[
+        float,
+        typer.Option(metavar="R", help="The recall at 10 to tune an approximate index to."),
+    ] = 0.95,
     space_name: Annotated[
         Optional[str],
         typer.Option(
@@ -63,7 +70,7 @@ def command(
     \b
     Examples:
       lqtse-cache index my-cache
-      lqtse-cache index my-cache --kind hnsw --queries clips.parquet
+      lqtse-cache index my-cache --kind ivf --queries clips.parquet --recall 0.98
       lqtse-cache index my-cache --engine ray --address auto
     """
     from pipeline.indexing import index_cache
@@ -72,6 +79,7 @@ def command(
         cache,
         kind=kind.value,
         queries=queries,
+        recall=recall,
         space_name=space_name,
         device=device,
         workers=crew.workers,
@@ -87,7 +95,14 @@ def command(
         "seconds": round(report.seconds, 2),
     }
     if report.recall is not None:
-        facts |= {"recall at 10": round(report.recall, 4), "measured with": report.recall_queries}
+        facts |= {
+            "recall at 10": round(report.recall, 4),
+            "recall at 1": round(report.recall_at_1 or 0.0, 4),
+            "measured with": report.recall_queries,
+            report.breadth_name: report.breadth,
+        }
+        if report.recall < recall:
+            console.note(f"recall {report.recall:.3f} is the most that this index reaches here")
     console.summarise(
         facts,
         as_json=as_json,

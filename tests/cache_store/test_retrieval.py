@@ -59,7 +59,9 @@ def test_auto_without_a_graph_says_what_would_help(
 ) -> None:
     monkeypatch.setattr(retrieval, "AUTO_EXACT_ROWS", 50)
     with open_cache(cache_path) as cache:
-        assert "no HNSW index was built; run lqtse-cache index" in cache.search(QUERIES).reason
+        assert (
+            "no approximate index was built; run lqtse-cache index" in cache.search(QUERIES).reason
+        )
 
 
 def test_a_read_only_array_becomes_a_tensor_without_a_copy_or_a_warning() -> None:

@@ -66,7 +66,7 @@ def test_building_again_gives_the_same_matrix_file(cache_path: Path) -> None:
 def test_auto_needs_many_rows_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_kind("auto", 1000)[0] == "exact"
     kind, reason = choose_kind("auto", 10_000_000)
-    assert kind == "hnsw"
+    assert kind == "ivf"
     assert "10,000,000 captions" in reason
     monkeypatch.setattr(build_module, "faiss_installed", lambda: False)
     assert choose_kind("auto", 10_000_000) == ("exact", "FAISS is not installed")

@@ -129,5 +129,5 @@ def test_guards(kind: str) -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UsageError, match="expected flat, hnsw, found 'ivf'"):
-        faiss_index.build("ivf", 16, [])
+    with pytest.raises(UsageError, match="expected flat, hnsw, ivf, ivfpq, found 'lsh'"):
+        faiss_index.build("lsh", 16, [])
