@@ -23,7 +23,7 @@ from cache_store.manifest import FileEntry, Manifest, check_content, newest_mani
 from cache_store.prune import find_waste, pending_sources, remove_waste
 from cache_store.schema import conform, rejects_schema
 from cache_store.shards import read_table
-from cache_store.units import Unit, ids_of, is_among, without
+from cache_store.units import Unit, ids_of, is_among, precision_of, without
 from cache_store.writer import CacheWriter, open_writer
 
 
@@ -203,7 +203,8 @@ def _join(writer: CacheWriter, group: Group, progress: Callable[[int], None]) ->
         if space is None:  # checked when the manifest was read: data has a space
             raise DataError("the manifest names embeddings but no space", where=writer.path)
         source = captions.sha256 if captions is not None else vectors[0].source
-        data = writer.write_data(_tables(writer.path, vectors, gone), space, source)
+        precision = precision_of(writer.path, vectors)
+        data = writer.write_data(_tables(writer.path, vectors, gone), space, source, precision)
     progress(sum(unit.rows for unit in group.units))
     return Unit(captions, data) if captions is not None or data is not None else None
 

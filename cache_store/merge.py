@@ -27,7 +27,7 @@ from cache_store.manifest import FileEntry, Manifest, SpaceRecord, check_content
 from cache_store.merge_history import common_terms, joined_steps, last_settings
 from cache_store.opening import check_footers
 from cache_store.shards import read_table
-from cache_store.units import Unit, ids_of, is_among, units_of
+from cache_store.units import Unit, ids_of, is_among, precision_of, units_of
 from cache_store.writer import CacheWriter, open_writer
 
 STEP = "merge"
@@ -292,7 +292,8 @@ class _Merger:
             captions = writer.write_captions(_rows(folder, unit.captions, ids))
         if unit.data is not None and space is not None:
             source = captions.sha256 if captions is not None else ""
-            data = writer.write_data(_rows(folder, unit.data, ids), space, source)
+            precision = precision_of(folder, [unit.data])
+            data = writer.write_data(_rows(folder, unit.data, ids), space, source, precision)
         return Unit(captions, data)
 
     def link(self, folder: Path, entry: FileEntry, writer: CacheWriter) -> None:

@@ -25,6 +25,7 @@ from cache_store.manifest import (
 )
 from cache_store.quarantine import quarantine
 from cache_store.repair_plan import Mend, RepairPlan, is_whole, plan_repair
+from cache_store.units import precision_of
 from cache_store.verify import Fault
 from cache_store.writer import CacheWriter
 
@@ -186,7 +187,8 @@ def _write(writer: CacheWriter, mend: Mend) -> tuple[FileEntry | None, FileEntry
         captions = writer.write_captions(mend.captions)
     if mend.data is not None and writer.current.space is not None:
         source = captions.sha256 if captions is not None else ""
-        data = writer.write_data(mend.data, writer.current.space, source)
+        precision = precision_of(writer.path, [mend.unit.data] if mend.unit.data else [])
+        data = writer.write_data(mend.data, writer.current.space, source, precision)
     elif data is not None and captions is not None:
         # Another version of the Parquet library spells the same rows in other bytes.
         data = replace(data, source=captions.sha256)

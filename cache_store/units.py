@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cache_store.errors import DamagedError
 from cache_store.manifest import FileEntry, Manifest
-from cache_store.shards import read_table
+from cache_store.shards import read_footer, read_table
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,17 @@ def units_of(manifest: Manifest) -> tuple[Unit, ...]:
 def ids_of(folder: Path, entry: FileEntry) -> pa.ChunkedArray:
     """Return the ids in a file of captions or data, in its order."""
     return read_table(folder / entry.path, ["id"]).column("id")
+
+
+def precision_of(folder: Path, files: Iterable[FileEntry]) -> str:
+    """In which precision the model computed these data files; "" if it differs or is not known."""
+    found = set()
+    for entry in files:
+        try:
+            found.add(read_footer(folder / entry.path).metadata.get("lqtse.precision", ""))
+        except DamagedError:
+            found.add("")
+    return found.pop() if len(found) == 1 else ""
 
 
 def without(table: pa.Table, removed: Collection[str]) -> pa.Table:

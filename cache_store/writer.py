@@ -87,13 +87,16 @@ class CacheWriter:
         table = schema.conform(table, schema.rejects_schema())
         return commit_table(self.path, schema.REJECTS, table, self.layer)
 
-    def write_data(self, table: pa.Table, space: SpaceRecord, source: str = "") -> FileEntry:
+    def write_data(
+        self, table: pa.Table, space: SpaceRecord, source: str = "", precision: str = ""
+    ) -> FileEntry:
         """Commit a file of captions with embeddings.
 
         Args:
             table: Columns as `schema.data_schema` names them; embeddings of unit norm.
             space: Which model made the embeddings.
             source: The SHA-256 of the captions file that was embedded, "" for imported ones.
+            precision: In which the model computed, "" where it is not known.
 
         Raises:
             SpaceMismatchError: If the cache holds embeddings of another space or another dtype.
@@ -102,7 +105,7 @@ class CacheWriter:
         """
         dim, dtype = schema.embedding_type(table.schema)
         held = self._held.with_more(self.path, space, dim, dtype)
-        entry = commit_data(self.path, table, space, source, self.layer)
+        entry = commit_data(self.path, table, space, source, self.layer, precision=precision)
         self._held = held
         return entry
 

@@ -18,6 +18,7 @@ from cache_store.files import TMP_PREFIX, FileLayer
 from cache_store.index.build import build_index
 from cache_store.manifest import FileEntry, Manifest, manifest_numbers
 from cache_store.removing import remove_captions
+from cache_store.units import precision_of
 from cache_store.verify import verify_cache
 from cache_store.writer import open_writer
 from tests.cache_store.builders import SPACE, add_step, caption_table, data_table, flip_bit
@@ -132,6 +133,22 @@ def test_what_a_dead_embedding_run_committed_is_not_lost(cache_path: Path) -> No
     with open_writer(cache_path) as writer:
         found = writer.unlisted_data(SPACE, "float16")
         assert set(found) == {entry.sha256 for entry in waiting}
+
+
+def test_the_precision_of_the_model_is_kept_where_it_is_one(tmp_path: Path) -> None:
+    for names in (("bfloat16", "bfloat16"), ("bfloat16", "float32")):
+        path = tmp_path / "-".join(names)
+        with open_writer(path) as writer:
+            entries = [
+                writer.write_data(data_table(5, 10 * place), SPACE, precision=name)
+                for place, name in enumerate(names)
+            ]
+            writer.publish(data=entries)
+        compact_cache(path)
+        with open_cache(path) as cache:
+            (entry,) = cache.manifest.data
+            found = precision_of(path, [entry])
+        assert found == (names[0] if len(set(names)) == 1 else "")
 
 
 def test_older_manifests_stay_when_asked_for(cache_path: Path) -> None:

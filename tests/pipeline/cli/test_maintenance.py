@@ -121,7 +121,17 @@ def test_a_damaged_ledger_is_told(
     assert "still wrong: ledger.sqlite" in out
 
 
-@pytest.mark.parametrize("name", ["remove", "compact", "merge", "repair"])
+def test_a_report_is_written(caches: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "report", caches[0], "--json")
+    record = json.loads(out)
+    assert (code, record["captions"]) == (0, 40)
+    assert Path(record["page"]).read_text().startswith("<!doctype html>")
+    code, _, err = run(capsys, "report", caches[0], "--manifest", "9")
+    assert code == 3
+    assert "no manifest of this number" in err
+
+
+@pytest.mark.parametrize("name", ["remove", "compact", "merge", "repair", "report"])
 def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, name, "--help")
     assert code == 0
