@@ -15,20 +15,19 @@ import pytest
 from cache_store.errors import DamagedError
 from cache_store.index.parts import PartJob, PartMaker, fill_ivf
 from cache_store.manifest import FileEntry, newest_manifest
-from pipeline.importing import import_captions
-from tests.pipeline.materials import captions, write_vectors
+from tests.cache_store.builders import DIM, add_step
 
-ROWS, DIM = 900, 16
+ROWS = 900
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of 900 rows in files of 250, 250, 250 and 150."""
     folder = tmp_path_factory.mktemp("parts")
-    source = write_vectors(folder / "v.parquet", captions(ROWS))
-    import_captions(folder / "c", source, embeddings=True, shard_rows=250)
-    (folder / "c" / "index").mkdir(exist_ok=True)
-    return folder / "c"
+    for first in range(0, ROWS, 250):
+        add_step(folder, min(250, ROWS - first), first)
+    (folder / "index").mkdir(exist_ok=True)
+    return folder
 
 
 def data_of(cache: Path) -> tuple[FileEntry, ...]:
