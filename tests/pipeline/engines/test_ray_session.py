@@ -116,6 +116,7 @@ def test_it_is_on_the_loopback_interface_and_ctrl_c_takes_all_of_it_away(
     assert set(Path("/tmp").glob("lqtse-ray-*")) <= before
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_driver_that_is_killed(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

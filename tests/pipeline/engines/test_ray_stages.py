@@ -37,7 +37,10 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("threads", "crews"),
-    [(1, [("local", 1), ("ray", 1), ("ray", 2), ("ray", 4)]), (2, [("local", 1), ("ray", 2)])],
+    [
+        (1, [("local", 1), ("ray", 1), ("ray", 2), ("ray", 4)]),
+        pytest.param(2, [("local", 1), ("ray", 2)], marks=pytest.mark.slow),
+    ],
 )
 def test_embedded_rows_are_bit_equal_to_the_local_engines(
     three_nodes: ThreeNodes,
@@ -78,7 +81,7 @@ def test_a_joined_file_has_the_bytes_of_the_local_engines(
         soundfile.write(tmp_path / "audio" / f"{number:02}.wav", noise, 8000)
     (tmp_path / "audio" / "07.wav").write_text("no audio")
     found = []
-    for engine, workers in [("local", 1), ("ray", 1), ("ray", 3)]:
+    for engine, workers in [("local", 1), ("ray", 2)]:
         output = tmp_path / f"{engine}{workers}.parquet"
         report = join_clips(
             tmp_path / "c",
@@ -91,7 +94,7 @@ def test_a_joined_file_has_the_bytes_of_the_local_engines(
         )
         assert (report.workers, report.heard, report.clips) == (workers, 30, 29)
         found.append(output.read_bytes())
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_an_index_has_the_bytes_of_the_local_engines(
@@ -99,13 +102,13 @@ def test_an_index_has_the_bytes_of_the_local_engines(
 ) -> None:
     vectors = write_vectors(tmp_path / "v.parquet", captions(100))
     found = []
-    for engine, workers in [("local", 1), ("ray", 1), ("ray", 3)]:
+    for engine, workers in [("local", 1), ("ray", 2)]:
         cache = tmp_path / f"{engine}{workers}"
         import_captions(cache, vectors, embeddings=True, shard_rows=20)
         address = three_nodes.address if engine == "ray" else None
         index_cache(cache, kind="flat", workers=workers, engine=engine, address=address)
         found.append(sorted(path.name for path in (cache / "index").iterdir()))  # by content
-    assert found[0] == found[1] == found[2] and len(found[0]) == 2
+    assert found[0] == found[1] and len(found[0]) == 2
 
 
 def run(cache: Path, table: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
@@ -119,7 +122,9 @@ def run(cache: Path, table: str, *words: str, cwd: Path) -> subprocess.Popen[byt
     )
 
 
-@pytest.mark.parametrize("order", ["ray then local", "local then ray"])
+@pytest.mark.parametrize(
+    "order", ["ray then local", pytest.param("local then ray", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_with_another_engine_and_other_workers(
     three_nodes: ThreeNodes, tmp_path: Path, order: str
 ) -> None:
