@@ -39,7 +39,7 @@ from trainer.clip_audio import ClipAudio
 from trainer.data import MixtureDataset
 
 RATE, SOURCE_RATE = 32_000, 44_100  # in Hz: of the mixtures (AudioSep's), of the recordings
-SECONDS, BATCH = 5, 12  # AudioSep's
+SECONDS, BATCH = 5, 12  # AudioSep's, the second by default
 LEVELS = (-10, 10)  # in dB, AudioSep's
 LEAST = 2  # batches that a turn lasts
 SETS = ("clips", "files")
@@ -80,9 +80,10 @@ def audiosep_batches(options: argparse.Namespace, folder: Path) -> Iterator[Any]
 
     dataset = AudioTextDataset([str(folder / "list.json")], RATE, SECONDS)
     mixer = SegmentMixer(2, *LEVELS)
-    while True:
-        for batch in _loader(dataset, options.workers, shuffle=True):
-            yield mixer(batch["waveform"])
+    # With replacement, since there may be fewer files than a batch has places.
+    sampler = torch.utils.data.RandomSampler(dataset, replacement=True, num_samples=1 << 20)
+    for batch in _loader(dataset, options, sampler):
+        yield mixer(batch["waveform"])
 
 
 def _load(path: str, channels_first: bool = True) -> tuple[Any, int]:
@@ -101,13 +102,13 @@ def our_batches(options: argparse.Namespace, folder: Path) -> Iterator[Any]:
     audio = ClipAudio(clips, RATE, memory_limit=memory, disk_limit=disk, folder=folder)
     audio.measure()
     dataset = MixtureDataset(clips, audio, seconds=SECONDS, snr=LEVELS)
-    for batch in _loader(dataset, options.workers, shuffle=False):
+    for batch in _loader(dataset, options):
         yield batch["mixture"], batch["target"]
 
 
-def _loader(dataset: Any, workers: int, *, shuffle: bool) -> Any:
+def _loader(dataset: Any, options: argparse.Namespace, sampler: Any = None) -> Any:
     return torch.utils.data.DataLoader(
-        dataset, BATCH, shuffle=shuffle, num_workers=workers, drop_last=True
+        dataset, options.batch, sampler=sampler, num_workers=options.workers
     )
 
 
@@ -123,7 +124,7 @@ def measure(options: argparse.Namespace) -> None:
     for _ in range(2 * options.workers):  # what was made ahead
         next(batches)
     done, cpu, begin = 0, _cpu_seconds(), time.perf_counter()
-    while done < LEAST * BATCH or time.perf_counter() - begin < options.seconds:
+    while done < LEAST * options.batch or time.perf_counter() - begin < options.seconds:
         mixture, _ = next(batches)
         done += len(mixture)
     found = {
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=6)
     parser.add_argument("--minutes", type=float, default=10.0, help="length of a file")
     parser.add_argument("--workers", type=int, default=0, help="processes that make mixtures")
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--seconds", type=float, default=10.0, help="that a turn lasts")
     parser.add_argument("--sets", choices=SETS, nargs="+", default=SETS)
     parser.add_argument("--rounds", type=int, default=3)
