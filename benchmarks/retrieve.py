@@ -1,0 +1,286 @@
+"""Time exact and approximate search against FAISS Flat, numpy, datasets and LanceDB.
+
+    python benchmarks/retrieve.py DATA --rows 100000 1000000 --lancedb-python PATH
+
+DATA is a folder with `esc50_text.parquet` and `esc10_audio.parquet`, each with a column `embedding`
+of real vectors of texts and of recordings. Rows are drawn from a gaussian fitted on the texts,
+queries from one fitted on the recordings (`draw`), so that the modality gap is there. Each method
+runs in a process of its own, one after the other; the table shows the median and the least of the
+turns, the peak memory of the process (mapped rows count), and recall at k against our exact search.
+With `--busy` another process keeps a core busy all the while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Search = Callable[[Any], Any]
+METHODS = ("lqtse exact", "lqtse ivf", "bf16 product", "FAISS Flat", "numpy", "datasets", "LanceDB")
+BLOCK = 16_384
+COPIES = 0.1  # of the rows are near another row
+LIKENESS = 0.98  # their cosine with it
+
+
+def fit(vectors: Any) -> tuple[Any, Any]:
+    """Mean and covariance of few vectors; the covariance shrunk as O. Ledoit and M. Wolf (2004) do.
+
+    Shape:
+        vectors [n, D] -> [D], [D, D].
+    """
+    mean = vectors.mean(axis=0)
+    centred = vectors - mean
+    count, dim = centred.shape
+    covariance = centred.T @ centred / count
+    level = np.trace(covariance) / dim
+    spread = ((covariance - level * np.eye(dim)) ** 2).sum()
+    noise = (((centred**2).sum(axis=1) ** 2).sum() / count - (covariance**2).sum()) / count
+    shrink = min(1.0, max(0.0, noise / spread))
+    return mean, (1 - shrink) * covariance + shrink * level * np.eye(dim)
+
+
+def draw(fitted: tuple[Any, Any], rows: int, seed: int, *, copies: bool) -> Any:
+    """Yield blocks of unit vectors, float32 [n, D], `rows` in all; the same for the same seed.
+
+    With `copies`, each row is with probability `COPIES` a near-duplicate of a row of its block, at
+    cosine `LIKENESS`.
+    """
+    mean, covariance = fitted
+    values, vectors = np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
+    generator = np.random.default_rng(seed)
+    for start in range(0, rows, BLOCK):
+        count = min(BLOCK, rows - start)
+        noise = generator.standard_normal((count, len(mean)), dtype=np.float32)
+        block = unit(noise @ root + mean.astype(np.float32))
+        if copies:
+            near = np.flatnonzero(generator.random(count) < COPIES)
+            others = block[generator.integers(0, count, len(near))]
+            away = generator.standard_normal(others.shape, dtype=np.float32)
+            away = unit(away - (away * others).sum(axis=1, keepdims=True) * others)
+            block[near] = LIKENESS * others + (1 - LIKENESS**2) ** 0.5 * away
+        yield block
+
+
+def unit(vectors: Any) -> Any:
+    """Rows of norm 1."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def read_vectors(path: Path) -> Any:
+    """The column `embedding` of a Parquet file, float64 [n, D]."""
+    import pyarrow.parquet as pq
+
+    column = pq.read_table(path, columns=["embedding"]).column(0)
+    return np.array(column.to_pylist(), dtype=np.float64)
+
+
+def make(folder: Path, data: Path, rows: int) -> None:
+    """Write rows.npy (float16), queries.npy and learn.npy (float32)."""
+    texts, audio = (fit(read_vectors(data / f"{n}.parquet")) for n in ("esc50_text", "esc10_audio"))
+    matrix = np.lib.format.open_memmap(folder / "rows.npy", "w+", np.float16, (rows, len(texts[0])))
+    start = 0
+    for block in draw(texts, rows, 0, copies=True):
+        matrix[start : start + len(block)] = block
+        start += len(block)
+    matrix.flush()
+    for seed, name in ((1, "queries"), (2, "learn")):
+        np.save(folder / f"{name}.npy", np.concatenate(list(draw(audio, 512, seed, copies=False))))
+
+
+def prepare(method: str, folder: Path, k: int) -> Search:
+    """Load the rows as the method likes them, and return its search."""
+    matrix = np.load(folder / "rows.npy", mmap_mode="r")
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(matrix), BLOCK)]
+    if method == "numpy":
+        wide = matrix.astype(np.float32)
+
+        def search(queries: Any) -> Any:
+            scores = queries @ wide.T
+            best = np.argpartition(scores, -k, axis=1)[:, -k:]
+            order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
+            return np.take_along_axis(best, order, axis=1)
+
+        return search
+    if method == "LanceDB":
+        import lancedb
+        import pyarrow as pa
+
+        def batches() -> Any:
+            for part in blocks:
+                values = pa.array(matrix[part].astype(np.float32).reshape(-1))
+                vectors = pa.FixedSizeListArray.from_arrays(values, matrix.shape[1])
+                yield pa.record_batch([vectors], ["vector"])
+
+        schema = pa.schema([("vector", pa.list_(pa.float32(), matrix.shape[1]))])
+        reader = pa.RecordBatchReader.from_batches(schema, batches())
+        table = lancedb.connect(str(folder / "lance")).create_table(
+            "rows", reader, mode="overwrite"
+        )
+
+        def ask(query: Any) -> list[int]:
+            asked: Any = table.search(query)
+            found = asked.distance_type("dot").with_row_id(True).limit(k).to_arrow()
+            return list(found["_rowid"].to_pylist())
+
+        return lambda queries: np.array([ask(query) for query in queries])
+    import faiss
+
+    if method in ("FAISS Flat", "datasets"):
+        index = faiss.IndexFlatIP(matrix.shape[1])
+        if method == "datasets":
+            import datasets
+
+            table = datasets.Dataset.from_dict({"row": range(len(matrix))})
+            wide = matrix.astype(np.float32)
+            table.add_faiss_index_from_external_arrays(wide, "rows", custom_index=index)
+            return lambda queries: np.array(table.search_batch("rows", queries, k).total_indices)
+        for part in blocks:
+            index.add(matrix[part].astype(np.float32))
+        return lambda queries: index.search(queries, k)[1]
+    import torch
+
+    from cache_store.index.exact import ExactIndex
+    from cache_store.retrieval import as_tensor
+
+    rows = as_tensor(matrix)
+    if method == "bf16 product":
+        half = rows.bfloat16()
+
+        def product(queries: Any) -> Any:
+            _ = torch.from_numpy(queries).bfloat16() @ half.T
+
+        return product
+    if method == "lqtse exact":
+        exact = ExactIndex(rows)
+        return lambda queries: exact.search(torch.from_numpy(queries), k)[1].numpy()
+    from cache_store.index.faiss_index import FaissIndex, build
+    from cache_store.index.reduction import fit_reduction
+    from cache_store.index.tuning import breadths, tune
+
+    learn = np.load(folder / "learn.npy")
+    chosen = np.random.default_rng(0).choice(len(rows), min(131_072, len(rows)), replace=False)
+    sample = matrix[np.sort(chosen)]
+    reduction = fit_reduction(sample, learn[::2])
+    built = build(
+        "ivf", reduction.dim, reduction.blocks(matrix), reduction.map_rows(sample), len(rows)
+    )
+    ours = FaissIndex(built, "ivf", rows, reduction=reduction)
+    none = np.empty(0, dtype=np.int64)
+    tuned = tune(ours, rows, learn[1::2], breadths("ivf", built), 0.96, own=none)
+    print(f"{built.nlist} cells, {tuned.chosen}", file=sys.stderr)
+    return lambda queries: ours.search(torch.from_numpy(queries), k)[1].numpy()
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time one method, and print it as JSON."""
+    queries = np.load(options.folder / "queries.npy")
+    begin = time.perf_counter()
+    search = prepare(options.method, options.folder, options.k)
+    search(queries[: options.batch])
+    ready, seconds = time.perf_counter() - begin, []
+    for _ in range(options.turns):
+        begin = time.perf_counter()
+        search(queries[: options.batch])
+        seconds.append(time.perf_counter() - begin)
+    few = queries[: options.batch] if options.method == "LanceDB" else queries[:256]
+    found = search(few)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "ready": ready,
+                "memory": memory,
+                "found": None if found is None else found.tolist(),
+            }
+        )
+    )
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run every method in a process of its own, and print a Markdown table for each size."""
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+            make(Path(name), options.data, rows)
+            table(options, rows, Path(name))
+
+
+def table(options: argparse.Namespace, rows: int, folder: Path) -> None:
+    """Measure and print one size."""
+    print(
+        f"\n{rows:,} rows, batches of {options.batch}, k = {options.k}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}{', a core kept busy' if options.busy else ''}\n\n"
+        "| method | ms, median | least | to FAISS Flat | recall | ready s | peak MB |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    results = {}
+    for method in options.methods:
+        python = sys.executable
+        if method == "LanceDB":
+            if options.lancedb_python is None:
+                continue
+            python = options.lancedb_python
+        command = [python, __file__, *sys.argv[1:], "--method", method, "--folder", str(folder)]
+        busy = (
+            subprocess.Popen([sys.executable, "-c", "while True: pass"]) if options.busy else None
+        )
+        try:
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        finally:
+            if busy is not None:
+                busy.kill()
+                busy.wait()
+        results[method] = json.loads(done.stdout)
+    flat = results.get("FAISS Flat")
+    right = results.get("lqtse exact", {}).get("found")
+    for method, result in results.items():
+        median = statistics.median(result["seconds"])
+        ratio = f"{statistics.median(flat['seconds']) / median:.1f}x" if flat else ""
+        recall = ""
+        if result["found"] is not None and right is not None:
+            pairs = zip(result["found"], right, strict=False)
+            hits = [len(set(mine) & set(its)) / len(its) for mine, its in pairs]
+            recall = f"{statistics.mean(hits):.4f}"
+        print(
+            f"| {method} | {median * 1e3:.1f} | {min(result['seconds']) * 1e3:.1f} | {ratio} "
+            f"| {recall} | {result['ready']:.1f} | {result['memory']:.0f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Read the command line, and compare; or, in a process of one method, measure it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with the real vectors")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("-k", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--busy", action="store_true", help="keep a core busy all the while")
+    parser.add_argument("--lancedb-python", help="a Python that has lancedb; left out without it")
+    parser.add_argument("--scratch", help="where to write the rows, 1 to 4 GB")
+    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.method is None:
+        compare(options)
+    else:
+        measure(options)
+
+
+if __name__ == "__main__":
+    main()
