@@ -2,10 +2,10 @@
 
     python benchmarks/generate.py --curator-python PATH --distilabel-python PATH
 
-Everything asks the same scripted server, which runs in a process of its own and takes 20 ms for an
-answer. Each runs in a process of its own; a peer whose Python is not given, or cannot import it, is
-left out. Requests a second are counted by each over its own working time, imports left out; `wall`
-is the whole process.
+Everything asks the same server, which runs in a process of its own and takes 20 ms for an answer.
+Each runs in a process of its own; a peer whose Python is not given, or cannot import it, is left
+out. The loops ask for the same schema and limits as a request of ours. Requests a second are
+counted by each over its own working time, imports left out; `wall` is the whole process.
 """
 
 from __future__ import annotations
@@ -40,6 +40,26 @@ WHERE = (
 )
 NUMBERS = itertools.count()
 PROMPT = "Write 5 captions of sounds for an audio search engine, as JSON. " * 20
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "captions": {
+            "type": "array",
+            "description": "The captions, one string each",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": 1,
+        }
+    },
+    "required": ["captions"],
+    "additionalProperties": False,
+}
+FORM = {
+    "type": "json_schema",
+    "json_schema": {"name": "captions", "strict": True, "schema": SCHEMA},
+}
 
 
 def messages() -> list[dict[str, str]]:
@@ -132,7 +152,13 @@ def bare_openai(url: str, count: int, concurrency: int, *, by_aiohttp: bool) -> 
 
         async def one() -> None:
             reply = await client.chat.completions.create(
-                model="scripted", messages=messages(), temperature=0.8, top_p=0.95, seed=1
+                model="scripted",
+                messages=messages(),
+                temperature=0.8,
+                top_p=0.95,
+                seed=1,
+                max_tokens=72,
+                response_format=FORM,
             )
             assert reply.choices[0].message.content
 
@@ -150,6 +176,7 @@ def bare_aiohttp(url: str, count: int, concurrency: int) -> None:
     async def go() -> float:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             body = {"model": "scripted", "messages": messages(), "temperature": 0.8, "seed": 1}
+            body |= {"top_p": 0.95, "max_tokens": 72, "response_format": FORM}
 
             async def one() -> None:
                 async with session.post(f"{url}/chat/completions", json=body) as response:
