@@ -23,7 +23,7 @@ from cache_store.files import replace_file
 
 FORMAT = "1"
 _FORMAT_KEY, _HASH_KEY, _STATE_KEY = "lqtse.checkpoint", "lqtse.sha256", "lqtse.state"
-_MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
+_MODEL, _AVERAGE, _OPTIMIZER, _RANDOM = "model.", "average.", "optimizer.", "random."
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Checkpoint:
         model: Weights and buffers by name.
         optimizer: The optimizer's tensors, `<parameter>.<key>`; empty in a best checkpoint.
         random: Random states by device; empty in a best checkpoint.
-        state: Plain values: the best score and its step, say.
+        state: Plain values: the best score and its step, say, and whether the run is `finished`.
+        average: The running average of the weights; empty without one.
     """
 
     step: int
@@ -43,6 +44,12 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     random: Mapping[str, Tensor] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """What separates: the average where one is kept, else the model."""
+        return self.average or self.model
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -57,6 +64,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         prefix + name: tensor.detach().cpu().contiguous()
         for prefix, group in (
             (_MODEL, checkpoint.model),
+            (_AVERAGE, checkpoint.average),
             (_OPTIMIZER, checkpoint.optimizer),
             (_RANDOM, checkpoint.random),
         )
@@ -115,18 +123,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         optimizer=_group(tensors, _OPTIMIZER),
         random=_group(tensors, _RANDOM),
         state=state,
+        average=_group(tensors, _AVERAGE),
     )
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Put a checkpoint's weights into a model.
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put a checkpoint's weights, or its average of them, into a model.
 
     Raises:
         MismatchError: The model has other layers than the checkpoint.
     """
     own = model.state_dict()
-    wrong = sorted(own.keys() ^ checkpoint.model.keys()) or [
-        name for name, tensor in own.items() if tensor.shape != checkpoint.model[name].shape
+    wrong = sorted(own.keys() ^ weights.keys()) or [
+        name for name, tensor in own.items() if tensor.shape != weights[name].shape
     ]
     if wrong:
         raise MismatchError(
@@ -134,7 +143,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
             where=path,
             found=f"{len(wrong)} tensors that do not fit, the first: {wrong[0]}",
         )
-    model.load_state_dict(dict(checkpoint.model))
+    model.load_state_dict(dict(weights))
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ What is wanted is told by the embedding of the target's whole clip, or, where th
 are embedded, by that of the very sound that is to be found. What is not is always told by clips.
 
 A step's random numbers are a function of the seed, the step and the item's place in the whole
-batch, whichever process works on it: two processes of B mixtures draw what one of 2 B would.
+batch, whichever process works on it: two processes of B mixtures, or two accumulated batches, draw
+what one of 2 B would.
 
 Letters: B batch of one process, D embedding size.
 """
@@ -58,10 +59,17 @@ class StepConditions:
         self._conditioner = conditioner
         self._device = device
         self._rank, self._world = rank, world
+        self._parts = world * config.accumulate
         self._hear = hear
 
     def __call__(
-        self, step: int, clips: Tensor, interferers: Tensor, targets: Tensor | None = None
+        self,
+        step: int,
+        clips: Tensor,
+        interferers: Tensor,
+        targets: Tensor | None = None,
+        *,
+        part: int = 0,
     ) -> Tensor:
         """Conditions for a batch.
 
@@ -70,42 +78,44 @@ class StepConditions:
             clips: The targets' rows in the table of clips, int64.
             interferers: Those of the interferers to leave out.
             targets: The targets' samples, where they are embedded.
+            part: Which of the step's accumulated batches, from 0.
 
         Shape:
             clips, interferers: [B]; targets: [B, T]. Output: float32 [B, D], unit norm.
         """
         begin = time.monotonic()
+        place = part * self._world + self._rank
         heard = None
         if self._hear is not None and targets is not None:
             heard = self._hear(targets)
-        condition = self._draw(_DRAWS, step, clips, heard)
+        condition = self._draw(_DRAWS, step, place, clips, heard)
         if self._config.negative:
-            unwanted = self._draw(_OTHERS, step, interferers)
+            unwanted = self._draw(_OTHERS, step, place, interferers)
             steered = steer_away(condition, unwanted, self._config.negative)
             generator = self._generator(_NEGATIVES, step)
-            chosen = uniform(condition, (self._world * len(clips), 1), generator)
-            with_negative = self._share(chosen, len(clips)) < self._config.negative_share
+            chosen = uniform(condition, (self._parts * len(clips), 1), generator)
+            with_negative = _share(chosen, place, len(clips)) < self._config.negative_share
             condition = steered.where(with_negative, condition)
         self.seconds += time.monotonic() - begin
         return condition
 
-    def _draw(self, purpose: int, step: int, clips: Tensor, heard: Tensor | None = None) -> Tensor:
+    def _draw(
+        self, purpose: int, step: int, place: int, clips: Tensor, heard: Tensor | None = None
+    ) -> Tensor:
         """Conditions by clips, or by what was heard of them."""
         if self._conditioner.strategy.deterministic:
             return self._of(clips, heard, None)
-        # The other processes' places are filled with our clips: only the draws count.
-        everyone = clips.repeat(self._world)
+        # The other places are filled with our clips: only the draws count.
+        everyone = clips.repeat(self._parts)
         if heard is not None:
-            heard = heard.repeat(self._world, 1)
-        return self._share(self._of(everyone, heard, self._generator(purpose, step)), len(clips))
+            heard = heard.repeat(self._parts, 1)
+        drawn = self._of(everyone, heard, self._generator(purpose, step))
+        return _share(drawn, place, len(clips))
 
     def _of(self, clips: Tensor, heard: Tensor | None, generator: Generator | None) -> Tensor:
         if heard is None:
             return self._conditioner(clips, generator)
         return self._conditioner.live(heard, clips, generator)
-
-    def _share(self, values: Tensor, batch: int) -> Tensor:
-        return values[self._rank * batch : (self._rank + 1) * batch]
 
     def _generator(self, purpose: int, step: int) -> Generator:
         import torch
@@ -114,3 +124,8 @@ class StepConditions:
         generator = torch.Generator(self._device)
         generator.manual_seed(int(seeds.generate_state(1)[0]))
         return generator
+
+
+def _share(values: Tensor, place: int, batch: int) -> Tensor:
+    """The rows of the part at `place`."""
+    return values[place * batch : (place + 1) * batch]

@@ -17,7 +17,7 @@ from cache_store.errors import ConfigError, UsageError
 from trainer.fields import widened, wrong_types
 from trainer.toml import read_toml, toml_value
 
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "linear", "constant")
 LOSSES = ("snr", "si_sdr", "l1")
 PRECISIONS = ("no", "bf16", "fp16")
 AVOID = ("auto", "label", "embedding", "none")
@@ -73,20 +73,28 @@ class TrainConfig:
         disk_gb: The most to keep decoded in a file of the run folder's disk, where memory does not
             do. Beyond both, each crop is decoded anew.
         steps: Optimiser steps.
-        batch_size: Mixtures in a step, on each device.
+        batch_size: Mixtures that a device works on at once.
+        accumulate: Batches whose gradients make one step: as much memory as one batch needs, and
+            the mixtures of this many. Batch normalisation goes by each batch.
         lr: Peak learning rate.
-        schedule: `cosine` (to zero at the last step) or `constant`, after the warm-up.
+        schedule: `cosine` or `linear` (to zero after the last step) or `constant`, after the
+            warm-up.
         warmup: Steps over which the learning rate rises from zero.
         weight_decay: Of AdamW.
         clip_norm: Largest norm of a gradient; 0 for no clipping.
+        ema: Decay of a running average of the weights, 0.999 say, which is then what is validated,
+            kept as best and separates; 0 for none.
         loss: `snr` or `si_sdr` (their negatives, in dB) or `l1` (of the waves).
         seed: Of everything random.
         valid_every: Steps between two validations, which also write a checkpoint.
+        early_stop: End after this many validations in a row without a better SDRi with text
+            queries; 0 to go through all steps.
         valid_mixtures: Held-out mixtures of a validation.
         valid_snr: Their SNR, in dB.
         valid_sounds: How many of them to write to TensorBoard as audio.
         log_every: Steps between two lines of the log.
         precision: `no` (float32), `bf16` or `fp16`, as `accelerate` calls them.
+        compile: Whether to compile the model by `torch.compile`, where the machine can.
         device: `auto`, `cpu`, `cuda` or `mps`.
         workers: Processes that make mixtures; 0 makes them in the training process.
 
@@ -132,19 +140,23 @@ class TrainConfig:
     disk_gb: float = 0.0
     steps: int = 1500
     batch_size: int = 12
+    accumulate: int = 1
     lr: float = 1e-3
     schedule: str = "cosine"
     warmup: int = 50
     weight_decay: float = 0.01
     clip_norm: float = 5.0
+    ema: float = 0.0
     loss: str = "snr"
     seed: int = 0
     valid_every: int = 250
+    early_stop: int = 0
     valid_mixtures: int = 100
     valid_snr: float = 0.0
     valid_sounds: int = 2
     log_every: int = 25
     precision: str = "no"
+    compile: bool = False
     device: str = "auto"
     workers: int = 0
 
@@ -240,14 +252,24 @@ def _wrong_values(config: TrainConfig) -> list[str]:
         except UsageError as error:
             fault = f"{error.what}, got {error.found}"
             faults += [fault] if fault not in faults else []  # several have a `k`
-    for name in ("interferers_max", "steps", "batch_size", "valid_every", "log_every"):
+    positive = ("interferers_max", "steps", "batch_size", "accumulate", "valid_every", "log_every")
+    for name in positive:
         need(getattr(config, name) >= 1, name, "at least 1")
-    for name in ("seed", "warmup", "weight_decay", "clip_norm", "valid_sounds", "workers"):
+    for name in (
+        *("seed", "warmup", "weight_decay", "clip_norm"),
+        *("early_stop", "valid_sounds", "workers"),
+    ):
         need(getattr(config, name) >= 0, name, "at least 0")
     need(config.valid_mixtures >= 1, "valid_mixtures", "at least 1")
     need(1000 <= config.sample_rate <= 192_000, "sample_rate", "from 1000 to 192000 (Hz)")
     need(0.1 <= config.seconds <= 600, "seconds", "from 0.1 to 600")
     need(config.lr > 0, "lr", "above 0")
+    need(0 <= config.ema < 1, "ema", "at least 0 and below 1")
+    validated = bool(config.valid_where or config.valid_audio)
+    need(
+        validated or config.early_stop <= 0,
+        *("early_stop", "0 without `valid_where` or `valid_audio`"),
+    )
     need(0 <= config.negative <= 2, "negative", "from 0 to 2")
     need(0 <= config.negative_share <= 1, "negative_share", "from 0 to 1")
     need(0 < config.avoid_quantile <= 1, "avoid_quantile", "above 0 and at most 1")

@@ -1,21 +1,22 @@
 """The training loop, and what makes it stop and go on without a trace.
 
-Step s works on items s·B to (s + 1)·B − 1 of the stream of mixtures (with several processes, each
-on its share), and its learning rate and random numbers are functions of s and the seed. So a
-checkpoint of weights, optimizer and step is all it takes: on a CPU with the same number of threads
-a resumed run ends with the very bits of one that never stopped.
+Step s works on items s·B to (s + 1)·B − 1 of the stream of mixtures (B is the whole batch: several
+processes, or batches whose gradients are accumulated, each have a share), and its learning rate and
+random numbers are functions of s and the seed. So a checkpoint of weights, optimizer and step is
+all it takes: on a CPU with the same number of threads a resumed run ends with the very bits of one
+that never stopped.
 
 `accelerate` places the model, shares the work between processes and chooses the precision.
 
-Letters: B batch, T samples.
+Letters: B whole batch, T samples.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ import torch
 
 from cache_store.console import Advance, progress
 from cache_store.errors import DataError
-from trainer.batches import load_batches
+from trainer.averaging import WeightAverage
+from trainer.batches import grouped, load_batches
 from trainer.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -34,11 +36,13 @@ from trainer.checkpoint import (
     restore_random,
     save_checkpoint,
 )
+from trainer.compiling import compiled
 from trainer.conditions import StepConditions
 from trainer.config import TrainConfig
 from trainer.embeddings import embed_crops
 from trainer.journal import Journal, Silence
 from trainer.losses import build_loss
+from trainer.models.shared_norm import share_statistics
 from trainer.prepare import Prepared
 from trainer.run import RunFolder
 from trainer.schedule import learning_rate
@@ -47,7 +51,6 @@ from trainer.validation import Validator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch.utils.data import DataLoader
 
     from cache_store.spaces.base import Space
     from trainer.models import FilmUNet
@@ -65,6 +68,7 @@ class TrainResult:
         loss: Mean over the last reported steps; NaN if there was no step to do.
         best: `sdri` in dB and `step` of the best validation; empty without any.
         last: Scores of the last validation of this process.
+        finished: Whether there is nothing left to do: all steps done, or none that would help.
     """
 
     steps: int
@@ -74,6 +78,7 @@ class TrainResult:
     loss: float
     best: Mapping[str, float]
     last: Mapping[str, float]
+    finished: bool
 
 
 class Trainer:
@@ -88,6 +93,7 @@ class Trainer:
 
     Attributes:
         step: Steps done.
+        finished: Whether the run has ended, early or after all its steps.
     """
 
     def __init__(
@@ -101,9 +107,13 @@ class Trainer:
         self.config = config
         self.folder = folder
         self.step = 0
+        self.finished = False
         self._prepared = prepared
         self._accelerator = accelerator
         self._model = model
+        if accelerator.num_processes > 1:
+            share_statistics(model, accelerator.device)
+        self._average = WeightAverage(model, config.ema) if config.ema else None
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
@@ -127,7 +137,9 @@ class Trainer:
             DataError: There is none, or it is not ours.
         """
         checkpoint = load_checkpoint(self.folder.last)
-        load_weights(self._model, checkpoint, self.folder.last)
+        load_weights(self._model, checkpoint.model, self.folder.last)
+        if self._average is not None:
+            load_weights(self._average.model, checkpoint.average, self.folder.last)
         restore_optimizer(self._model, self._optimizer, checkpoint.optimizer)
         restore_random(checkpoint.random)
         if self._accelerator.scaler is not None:
@@ -135,9 +147,13 @@ class Trainer:
         self.step = checkpoint.step
         if self._validator is not None:
             self._validator.best = checkpoint.state["best"]
+            self._validator.stale = checkpoint.state.get("stale", 0)
+        # Runs of before early stopping have no such mark.
+        done = self.step >= self.config.steps
+        self.finished = checkpoint.state.get("finished", done)
 
     def run(self, stop: StopRequest) -> TrainResult:
-        """Train to the last step.
+        """Train to the last step, or until validation has not got better for long enough.
 
         Args:
             stop: Asked after every step; if set, the state is saved and the loop ends early.
@@ -148,6 +164,10 @@ class Trainer:
         config, accelerator = self.config, self._accelerator
         model, optimizer = accelerator.prepare(self._model, self._optimizer)
         model.train()
+        if self._average is not None:
+            self._average.model.to(accelerator.device)
+        if config.compile and not self.finished:
+            model = compiled(model, accelerator.device)
         begin, first = time.monotonic(), self.step
         losses: list[float] = []
         mean = math.nan
@@ -159,22 +179,28 @@ class Trainer:
             advance(self.step)
             if not self.step and self._prepared.diagnosis is not None:
                 journal.tell(0, "cache", self._prepared.diagnosis.to_dict())
-            for batch in self._loader():
-                losses.append(self._train_step(model, optimizer, batch))
+            for batches in grouped(self._loader(), config.accumulate):
+                losses.append(self._train_step(model, optimizer, batches))
                 self.step += 1
+                if self._average is not None:
+                    self._average.update(self._model, self.step)
                 shown = {"loss": round(losses[-1], 2)}
-                done = self.step == config.steps
+                done = self.finished = self.step == config.steps
                 if self.step % config.log_every == 0 or done:
                     mean = sum(losses) / len(losses)
                     journal.tell(self.step, "train", self._report(mean, begin, first))
                     losses.clear()
                 if self.step % config.valid_every == 0 or done:
                     if main and self._validator is not None:
-                        self._validator(self.step, self._model, journal)
+                        judged = self._average.model if self._average else self._model
+                        self._validator(self.step, judged, journal)
+                        self.finished = done or self._validator.given_up
                     self._save()
                 advance(1, **shown, **self._shown())
-                if self._stopping(stop):
+                asked, self.finished = self._agreed(stop.requested, self.finished)
+                if asked and not self.finished:
                     self._save()
+                if asked or self.finished:
                     break
         report = self._report(mean, begin, first)
         validator = self._validator
@@ -186,11 +212,14 @@ class Trainer:
             mean,
             validator.best if validator is not None else {},
             validator.scores if validator is not None else {},
+            self.finished,
         )
 
-    def _loader(self) -> DataLoader[Any]:
-        """Batches from the next step on."""
+    def _loader(self) -> Iterable[dict[str, torch.Tensor]]:
+        """Batches from the next step on; none after an early end."""
         accelerator = self._accelerator
+        if self.finished:
+            return ()
         return load_batches(
             self.config,
             self._prepared,
@@ -200,8 +229,10 @@ class Trainer:
             pin_memory=accelerator.device.type == "cuda",
         )
 
-    def _train_step(self, model: Any, optimizer: Any, batch: dict[str, torch.Tensor]) -> float:
-        """One step; returns its loss."""
+    def _train_step(
+        self, model: Any, optimizer: Any, batches: Sequence[dict[str, torch.Tensor]]
+    ) -> float:
+        """One step; returns its loss, over all batches and processes."""
         config, accelerator = self.config, self._accelerator
         rate = learning_rate(
             self.step,
@@ -212,31 +243,40 @@ class Trainer:
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        condition = self._conditions(self.step, batch["clip"], batch["interferer"], batch["target"])
-        mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
-        target = batch["target"].to(accelerator.device, non_blocking=True)
-        loss = self._loss(model(mixture, condition), target)
-        value = loss.item()
+        optimizer.zero_grad()
+        total = torch.zeros((), device=accelerator.device)
+        for part, batch in enumerate(batches):
+            condition = self._conditions(
+                self.step, batch["clip"], batch["interferer"], batch["target"], part=part
+            )
+            mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
+            target = batch["target"].to(accelerator.device, non_blocking=True)
+            last = part == len(batches) - 1
+            # The processes' gradients meet once a step, not once a batch.
+            with nullcontext() if last else accelerator.no_sync(model):
+                loss = self._loss(model(mixture, condition), target) / len(batches)
+                accelerator.backward(loss)
+            total += loss.detach()
+        # All processes hear the same, so that they also fail together.
+        value = float(accelerator.reduce(total, "mean"))
         if not math.isfinite(value):
             raise DataError(
                 f"the loss is {value} at step {self.step + 1}",
                 where=self.folder.path,
                 hint="Try a lower --lr; the checkpoint before it is kept",
             )
-        optimizer.zero_grad()
-        accelerator.backward(loss)
         if config.clip_norm:
             accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
         return value
 
-    def _stopping(self, stop: StopRequest) -> bool:
-        """Whether any process was asked to stop: all have to agree, or the rest waits for ever."""
+    def _agreed(self, *flags: bool) -> list[bool]:
+        """What any process says of each: all have to agree, or the rest waits for ever."""
         accelerator = self._accelerator
         if accelerator.num_processes == 1:
-            return stop.requested
-        asked = torch.tensor(float(stop.requested), device=accelerator.device)
-        return bool(accelerator.reduce(asked, "sum") > 0)
+            return list(flags)
+        said = torch.tensor([float(flag) for flag in flags], device=accelerator.device)
+        return [bool(count > 0) for count in accelerator.reduce(said, "sum")]
 
     def _report(self, loss: float, begin: float, first: int) -> dict[str, float]:
         """What the journal is told after some steps of this process."""
@@ -261,6 +301,8 @@ class Trainer:
         scaler = self._accelerator.scaler
         state = {
             "best": self._validator.best if self._validator is not None else {},
+            "stale": self._validator.stale if self._validator is not None else 0,
+            "finished": self.finished,
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
         save_checkpoint(
@@ -271,6 +313,7 @@ class Trainer:
                 optimizer_tensors(self._model, self._optimizer),
                 random_states(),
                 state,
+                self._average.state() if self._average is not None else {},
             ),
         )
 

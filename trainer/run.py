@@ -197,5 +197,5 @@ def load_model(folder: RunFolder, which: str = "best") -> tuple[FilmUNet, RunRec
         path = folder.last
     checkpoint = load_checkpoint(path)
     model = build_from_record(record)
-    load_weights(model, checkpoint, path)
+    load_weights(model, checkpoint.weights, path)
     return model.eval(), record

@@ -55,6 +55,7 @@ class Trained:
         parameters: Of the separator.
         resumed_from: The step that it went on from, 0 for a new run.
         main: Whether this process is the one that reports.
+        processes: How many trained together.
     """
 
     result: TrainResult
@@ -65,6 +66,7 @@ class Trained:
     parameters: int
     resumed_from: int
     main: bool
+    processes: int = 1
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Trained:
@@ -110,7 +112,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
     with stop_on_signal() as stop:
         result = trainer.run(stop)
     accelerator.wait_for_everyone()
-    if result.steps < config.steps:
+    if not result.finished:
         raise KeyboardInterrupt
     held_out = prepared.held_out
     return Trained(
@@ -122,6 +124,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
         sum(parameter.numel() for parameter in model.parameters()),
         step,
         main,
+        accelerator.num_processes,
     )
 
 
@@ -138,9 +141,10 @@ def check_folder(folder: RunFolder, config: TrainConfig, resume: bool) -> int:
         return 0
     from trainer.checkpoint import load_checkpoint
 
-    step = load_checkpoint(folder.last).step
+    last = load_checkpoint(folder.last)
+    step = last.step
     began = TrainConfig.from_toml(folder.config)
-    finished = step >= began.steps
+    finished = last.state.get("finished", step >= began.steps)
     state = "a finished run" if finished else f"a run at step {step} of {began.steps}"
     if not resume:
         raise UsageError(

@@ -31,12 +31,14 @@ class Validator:
     Attributes:
         best: `sdri` in dB and `step` of the best so far; empty before the first.
         scores: Of the last one; empty before the first.
+        stale: Validations since the best.
         seconds: Spent here so far.
     """
 
     def __init__(self, config: TrainConfig, folder: RunFolder, held_out: HeldOut) -> None:
         self.best: dict[str, Any] = {}
         self.scores: dict[str, float] = {}
+        self.stale = 0
         self.seconds = 0.0
         self._config = config
         self._folder = folder
@@ -53,12 +55,18 @@ class Validator:
         journal.tell(step, "valid", self.scores)
         if self._config.valid_sounds:
             self._play(step, model, journal)
+        self.stale += 1
         if self.scores["sdri"] > self.best.get("sdri", -math.inf):
-            self.best = {"sdri": self.scores["sdri"], "step": step}
+            self.best, self.stale = {"sdri": self.scores["sdri"], "step": step}, 0
             save_checkpoint(
                 self._folder.best, Checkpoint(step, model.state_dict(), state=self.best)
             )
         self.seconds += time.monotonic() - begin
+
+    @property
+    def given_up(self) -> bool:
+        """Whether as many validations brought nothing better as the configuration allows."""
+        return 0 < self._config.early_stop <= self.stale
 
     def _play(self, step: int, model: nn.Module, journal: Journal | Silence) -> None:
         """Let TensorBoard play the first mixtures, and what is made of them."""

@@ -66,7 +66,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     loaded = load_checkpoint(tmp_path / "last.safetensors")
     straight, optimizer = trained(3)
     resumed, fresh = trained(0)
-    load_weights(resumed, loaded, tmp_path)
+    load_weights(resumed, loaded.model, tmp_path)
     restore_optimizer(resumed, fresh, loaded.optimizer)
     for step in range(3, 6):
         advance(straight, optimizer, step)
@@ -130,10 +130,10 @@ def test_a_flipped_bit_or_a_cut_is_found(tmp_path: Path, part: str) -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     saved = save(tmp_path / "last.safetensors")
     with pytest.raises(MismatchError, match="another model"):
-        load_weights(nn.Linear(3, 4), saved, tmp_path)
+        load_weights(nn.Linear(3, 4), saved.model, tmp_path)
     wider = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 1))
     with pytest.raises(MismatchError, match="another model"):
-        load_weights(wider, saved, tmp_path)
+        load_weights(wider, saved.model, tmp_path)
 
 
 def test_a_disk_that_cannot_be_written_leaves_the_old_one(

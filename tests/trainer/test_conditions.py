@@ -44,6 +44,24 @@ def test_two_processes_draw_what_one_would(strategy: str, negative: float) -> No
 
 
 @pytest.mark.parametrize("negative", [0.0, 0.5])
+@pytest.mark.parametrize("strategy", ["audio", "noise", "dropout", "lafite"])
+def test_accumulated_batches_of_two_processes_draw_what_one_batch_would(
+    strategy: str, negative: float
+) -> None:
+    settings = config(strategy=strategy, negative=negative)
+    whole = conditions(strategy, settings)(5, CLIPS, OTHERS)
+    settings = settings.replace(accumulate=2)
+    parts = [
+        conditions(strategy, settings, rank, 2)(
+            5, *(x[2 * part + rank :][:1] for x in (CLIPS, OTHERS)), part=part
+        )
+        for part in range(2)
+        for rank in range(2)
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("negative", [0.0, 0.5])
 @pytest.mark.parametrize("strategy", ["audio", "noise"])
 def test_what_is_heard_of_a_clip_takes_its_place(strategy: str, negative: float) -> None:
     settings = config(strategy=strategy, negative=negative)

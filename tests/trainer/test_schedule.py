@@ -29,6 +29,17 @@ def test_after_the_warm_up_it_is_torchs_cosine() -> None:
     assert rates("cosine")[10:] == pytest.approx(expected, abs=1e-9)
 
 
+def test_after_the_warm_up_it_is_torchs_line() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=90)
+    expected = []
+    for _ in range(90):
+        expected.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates("linear")[10:] == pytest.approx(expected, abs=1e-9)
+
+
 def test_constant_stays_at_the_peak() -> None:
     assert set(rates("constant")[9:]) == {2.0}
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 
 from cache_store.errors import (
     ChangedPlanError,
@@ -28,7 +29,7 @@ from tests.trainer.world import DIM, World, write_cache
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
 from trainer.journal import read_history
-from trainer.run import RunFolder, read_record
+from trainer.run import RunFolder, load_model, read_record
 from trainer.training import train
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,11 @@ ROOT = Path(__file__).parents[2]
 def weights(run: Path, which: str = "last") -> dict[str, bytes]:
     """Everything that a checkpoint holds, as bytes."""
     checkpoint = load_checkpoint(RunFolder(run).checkpoint(which))
-    groups = {"model": checkpoint.model, "optimizer": checkpoint.optimizer}
+    groups = {
+        "model": checkpoint.model,
+        "optimizer": checkpoint.optimizer,
+        "average": checkpoint.average,
+    }
     return {
         f"{group} {name}": tensor.numpy().tobytes()
         for group, tensors in groups.items()
@@ -75,10 +80,11 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "accumulate": 2, "early_stop": 9}])
 def test_a_killed_run_ends_with_the_bits_of_one_that_was_never_killed(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    config = world.config(steps=20, valid_every=5, out=str(tmp_path / "straight"))
+    config = world.config(steps=20, valid_every=5, out=str(tmp_path / "straight"), **changes)
     killed_config = config.replace(out=str(tmp_path / "killed"))
     killed = start(command(killed_config, tmp_path / "killed.toml"))
     wait_for_step(tmp_path / "killed", 10, killed)
@@ -144,6 +150,43 @@ def test_every_strategy_trains_and_is_recorded(world: World, tmp_path: Path, str
     kinds = {line["kind"] for line in read_history(RunFolder(tmp_path / "run"))}
     retrieves = strategy in ("top1", "topk-mean")
     assert kinds == {"train", "valid"} | ({"cache"} if retrieves else set())
+
+
+def test_it_ends_early_where_validation_gets_no_better(world: World, tmp_path: Path) -> None:
+    # So high a rate that the separator gets worse and stays so.
+    config = world.config(
+        steps=40, valid_every=1, early_stop=3, lr=0.5, schedule="constant", out=str(tmp_path / "r")
+    )
+    done = train(config)
+    scores = [line for line in read_history(RunFolder(tmp_path / "r")) if line["kind"] == "valid"]
+    best = max(scores, key=lambda line: line["sdri"])
+    assert done.result.steps == best["step"] + 3 == scores[-1]["step"] < 40
+    assert done.result.finished and done.result.best["step"] == best["step"]
+    with pytest.raises(UsageError, match="the folder holds a finished run"):
+        train(config)
+    before = weights(tmp_path / "r")
+    again = train(config, resume=True)
+    assert again.result.finished and again.result.steps == done.result.steps
+    assert weights(tmp_path / "r") == before
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_separates(
+    world: World, tmp_path: Path
+) -> None:
+    config = world.config(steps=6, ema=0.5, lr=0.01, out=str(tmp_path / "run"))
+    done = train(config)
+    folder = RunFolder(tmp_path / "run")
+    last, best = load_checkpoint(folder.last), load_checkpoint(folder.best)
+    assert any(not torch.equal(last.average[name], last.model[name]) for name in last.model)
+    assert not best.average
+    loaded, _ = load_model(folder, "last")
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(last.average), rtol=0, atol=0)
+    if done.result.best["step"] == 6:
+        assert all(torch.equal(best.model[name], last.average[name]) for name in best.model)
+    # Training itself is not touched by it.
+    train(config.replace(ema=0.0, out=str(tmp_path / "plain")))
+    plain = load_checkpoint(RunFolder(tmp_path / "plain").last)
+    assert all(torch.equal(plain.model[name], last.model[name]) for name in last.model)
 
 
 def test_it_learns_to_tell_two_tones_apart_by_text(world: World, tmp_path: Path) -> None:

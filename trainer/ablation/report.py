@@ -46,6 +46,7 @@ def results_page(ablation: Ablation, arms: Sequence[ArmSummary], command: str) -
     config, evaluate = job.config, job.evaluate
     where = f" where `{evaluate.where}`" if evaluate.where else ""
     trained = f" on clips where `{config.where}`" if config.where else ""
+    most, mixtures = "at most " * bool(config.early_stop), config.batch_size * config.accumulate
     missing = [arm.name for arm in ablation.arms if arm not in [one.arm for one in arms]]
     lines = [
         "# Results",
@@ -54,7 +55,7 @@ def results_page(ablation: Ablation, arms: Sequence[ArmSummary], command: str) -
         "",
         table(ablation, arms),
         "",
-        f"{len(ablation.seeds)} seeds an arm; {config.steps:,} steps of {config.batch_size} "
+        f"{len(ablation.seeds)} seeds an arm; {most}{config.steps:,} steps of {mixtures} "
         f"mixtures of {config.seconds:g} s at {config.sample_rate:,} Hz{trained}; the separator "
         f"`{config.model}`. Scored on {evaluate.mixtures:,} mixtures at {evaluate.snr:g} dB"
         f"{where}, asked with {evaluate.queries} queries. SDRi is the improvement of "

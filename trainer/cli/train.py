@@ -100,7 +100,10 @@ def train(
     ] = None,
     sample_rate: Annotated[Optional[int], typer.Option(help="Of the separator, in Hz.")] = None,
     seconds: Annotated[Optional[float], typer.Option(help="Length of a mixture.")] = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="Mixtures a step and device.")] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Mixtures at once, a device.")] = None,
+    accumulate: Annotated[
+        Optional[int], typer.Option(help="Batches whose gradients make one step.")
+    ] = None,
     snr_min: Annotated[Optional[float], typer.Option(help="Of the target, in dB.")] = None,
     snr_max: Annotated[Optional[float], typer.Option(help="Of the target, in dB.")] = None,
     interferers_max: Annotated[
@@ -129,12 +132,26 @@ def train(
     ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
     warmup: Annotated[Optional[int], typer.Option(help="Steps to reach it.")] = None,
+    schedule: Annotated[
+        Optional[str], typer.Option(help="After it: cosine, linear or constant.")
+    ] = None,
+    ema: Annotated[
+        Optional[float],
+        typer.Option(help="Decay of an average of the weights that separates instead: 0.999."),
+    ] = None,
     loss: Annotated[Optional[str], typer.Option(help="snr or l1.")] = None,
     valid_every: Annotated[
         Optional[int], typer.Option(help="Steps between validations (and checkpoints).")
     ] = None,
+    early_stop: Annotated[
+        Optional[int],
+        typer.Option(help="End after this many validations without a better one.", metavar="N"),
+    ] = None,
     valid_mixtures: Annotated[Optional[int], typer.Option(help="Held-out mixtures.")] = None,
     precision: Annotated[Optional[str], typer.Option(help="no, bf16 or fp16.")] = None,
+    compile: Annotated[  # noqa: A002 - as torch calls it
+        Optional[bool], typer.Option("--compile", help="Compile the model by torch.compile.")
+    ] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or mps.")] = None,
     workers: Annotated[Optional[int], typer.Option(help="Processes that make mixtures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -161,6 +178,7 @@ def train(
         "sample_rate": sample_rate,
         "seconds": seconds,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "snr_min": snr_min,
         "snr_max": snr_max,
         "interferers_max": interferers_max,
@@ -173,10 +191,14 @@ def train(
         "disk_gb": disk_gb,
         "lr": lr,
         "warmup": warmup,
+        "schedule": schedule,
+        "ema": ema,
         "loss": loss,
         "valid_every": valid_every,
+        "early_stop": early_stop,
         "valid_mixtures": valid_mixtures,
         "precision": precision,
+        "compile": compile,
         "device": device,
         "workers": workers,
     }
@@ -199,6 +221,8 @@ def read_settings(config: Path | None, flags: dict[str, Any], *, resume: bool) -
 
 
 def _summarise(config: TrainConfig, done: Trained, as_json: bool) -> None:
+    from trainer.run import RunFolder
+
     result = done.result
     facts: dict[str, object] = {
         "run": config.out,
@@ -207,7 +231,12 @@ def _summarise(config: TrainConfig, done: Trained, as_json: bool) -> None:
         "clips": done.clips,
         "clips left out": done.rejects,
         "steps": result.steps,
+        "mixtures a step": config.batch_size * config.accumulate * done.processes,
     }
+    if result.steps < config.steps:
+        facts["ended early"] = (
+            f"{config.early_stop} validations without a better one, of {config.steps} steps"
+        )
     if done.resumed_from:
         facts["resumed from step"] = done.resumed_from
     facts |= {
@@ -229,6 +258,13 @@ def _summarise(config: TrainConfig, done: Trained, as_json: bool) -> None:
             "last SI-SDRi, dB": round(result.last["si_sdri"], 2),
             "last SDRi with audio queries, dB": round(result.last["sdri_audio_query"], 2),
         }
+    facts |= {
+        "separates with": "the average of the weights" if config.ema else "the weights",
+        "checkpoint": str(
+            RunFolder(Path(config.out)).checkpoint("best" if result.best else "last")
+        ),
+        "curves": shlex.join(["tensorboard", "--logdir", config.out]),
+    }
     clips = config.valid_audio or config.audio
     command = ["lqtse", "evaluate", config.out, "--audio", clips]
     if config.valid_where:
