@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from cache_store.index.exact import ExactIndex
+    from cache_store.index.means import Means
 
 __all__ = ["Cache", "Hits", "open_cache"]
 
@@ -172,6 +173,9 @@ class Cache:
         k: int = 8,
         kind: str = "auto",
         device: str = "cpu",
+        *,
+        centred: bool = False,
+        query_mean: npt.ArrayLike | None = None,
     ) -> Hits:
         """Return the k nearest captions of each query.
 
@@ -180,18 +184,37 @@ class Cache:
             k: How many, at most `len(cache)`.
             kind: "exact"; "flat", "hnsw", "ivf" or "ivfpq" after `lqtse-cache index`; or "auto".
             device: Where to search exactly; FAISS searches on the CPU.
+            centred: Take each modality's mean off first, exactly; after `lqtse-cache index
+                --centre`. The text mean is the stored one.
+            query_mean: What to take off the queries of a centred search: by default the stored
+                audio mean; for texts `means().text`.
 
         Shape:
-            queries [B, D] -> ids, scores, rows, [B, K] each.
+            queries [B, D], query_mean [D] -> ids, scores, rows, [B, K] each.
 
         Raises:
-            UsageError: If k is out of range, or the kind is unknown or was not built.
+            UsageError: If k is out of range, or the kind is unknown or was not built; if the means
+                of a centred search were not stored.
             MismatchError: If the queries have another width than the cache.
-            StaleIndexError: If the index of this kind is older than the data.
+            StaleIndexError: If the index of this kind is older than the data, or the means are.
             DataError: If a query holds NaN, or nothing is embedded yet.
             DamagedError: If what is found cannot be right.
         """
+        if centred:
+            return self._search_engine().search_centred(queries, k, kind, device, query_mean)
+        if query_mean is not None:
+            raise UsageError("a mean of the queries is for a centred search: centred=True")
         return self._search_engine().search(queries, k, kind, device)
+
+    def means(self) -> Means:
+        """Return the stored means of both modalities, which a centred search takes off.
+
+        Raises:
+            UsageError: If none were stored.
+            StaleIndexError: If captions were added or removed since.
+            DamagedError: If their file is damaged.
+        """
+        return self._search_engine().means()
 
     def exact_index(self, device: str = "cpu") -> ExactIndex:
         """Return the exact index on a device; made once, then kept."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cache_store import card_steps, card_yaml
 from cache_store.card_seal import seal
-from cache_store.manifest import FileEntry, Manifest
+from cache_store.manifest import CENTRING, FileEntry, Manifest
 
 PLACE = "path/to/this/folder"  # stands for the folder or the repository in the card's Python
 _NEIGHBOURS = 8
@@ -61,7 +61,8 @@ def _statistics(manifest: Manifest) -> str:
         ]
     for index in manifest.indexes:
         state = "fresh" if manifest.is_fresh(index) else "older than the data"
-        facts.append((f"index {index.kind}", state))
+        what = "means for centring" if index.kind == CENTRING else f"index {index.kind}"
+        facts.append((what, state))
     rows = "\n".join(
         f"| {name} | {value:,} |" if isinstance(value, int) else f"| {name} | {value} |"
         for name, value in facts

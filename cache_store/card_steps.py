@@ -206,6 +206,11 @@ def _told_index(step: Step) -> str:
     return text
 
 
+def _told_centre(step: Step) -> str:
+    text = f"the mean of {step['captions']:,} captions"
+    return text + (f" and of {step['recordings']:,} recordings" if step["recordings"] else "")
+
+
 def _told_card(step: Step) -> str:
     said = [
         f"{what}: {step[key]}"
@@ -245,6 +250,7 @@ _TOLD: dict[str, tuple[tuple[str, ...], Callable[[Step], str]]] = {
     "import": (("added", "read", "source", "sha256"), _told_import),
     "embed": (("captions", "space", "dtype", "device", "cut"), _told_embed),
     "index": (("kind", "rows"), _told_index),
+    "centre": (("captions", "recordings"), _told_centre),
     "card": ((), _told_card),
     "merge": (("counts",), _told_merge),
     "compact": (("rows", "removed", "files_before", "files_after"), _told_compact),

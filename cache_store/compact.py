@@ -223,18 +223,19 @@ def _refused(folder: Path, files: Sequence[FileEntry]) -> pa.Table:
 def _indexes(writer: CacheWriter, build: bool, report: CompactReport) -> None:
     """Build anew what is older than the data, or drop it."""
     old = writer.current
-    stale = [entry.kind for entry in old.indexes if not old.is_fresh(entry)]
+    stale = [entry for entry in old.indexes if not old.is_fresh(entry)]
     if not stale:
         return
     if build and old.data:
-        from cache_store.index.build import build_index
+        from cache_store.index.rebuild import rebuild_index
 
-        for kind in stale:
+        for entry in stale:
             try:
-                build_index(writer, kind, keep_older=True)
-                report.indexes.append(kind)
+                note = rebuild_index(writer, entry.kind, entry, keep_older=True)
+                report.indexes.append(entry.kind)
+                report.notes += [note] if note else []
             except MissingDependencyError as error:
-                report.notes.append(f"the {kind} index was dropped: {error.what}")
+                report.notes.append(f"the {entry.kind} index was dropped: {error.what}")
     fresh = [entry for entry in writer.current.indexes if writer.current.is_fresh(entry)]
     if len(fresh) < len(writer.current.indexes):
         writer.publish(indexes=fresh)

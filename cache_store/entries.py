@@ -13,6 +13,7 @@ from cache_store.errors import DamagedError, storage_errors
 from cache_store.files import hash_file
 
 _NAMED = "named:"
+CENTRING = "centring"  # the kind of an entry that holds means, and is no index to search in
 _HINT = "lqtse-cache verify shows all that is damaged, lqtse-cache repair mends what it can"
 
 
@@ -61,9 +62,11 @@ class IndexEntry:
     """One index, derived from the data.
 
     Attributes:
-        kind: "exact" (the matrix as .npy), "flat" or "hnsw" (FAISS).
+        kind: "exact" (the matrix as .npy), "flat", "hnsw", "ivf" or "ivfpq" (FAISS), or "centring"
+            (the means of both modalities).
         files: Its files.
-        built_from: `Manifest.data_hash()` of the data it was built from.
+        built_from: `Manifest.data_hash()` of the data it was built from; of "centring",
+            `Manifest.live_hash()`.
         params: What it was built with, and what was measured (recall).
     """
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cache_store.entries import (
+    CENTRING,
     FileEntry,
     IndexEntry,
     SpaceRecord,
@@ -29,6 +30,7 @@ from cache_store.manifest_check import check_record
 from cache_store.schema import FORMAT
 
 __all__ = [
+    "CENTRING",
     "FileEntry",
     "IndexEntry",
     "Manifest",
@@ -97,13 +99,19 @@ class Manifest:
         lines = "".join(f"{entry.sha256} {entry.rows}\n" for entry in self.data)
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    def live_hash(self) -> str:
+        """Return the hash of the data without what was removed: what a mean is of."""
+        lines = "".join(f"{one}\n" for one in sorted(self.tombstones))
+        return hashlib.sha256(f"{self.data_hash()}\n{lines}".encode()).hexdigest()
+
     def index(self, kind: str) -> IndexEntry | None:
         """Return the index of this kind, fresh or stale, or None."""
         return next((entry for entry in self.indexes if entry.kind == kind), None)
 
     def is_fresh(self, index: IndexEntry) -> bool:
         """Whether an index was built from the data that this manifest names."""
-        return index.built_from == self.data_hash()
+        of = self.live_hash() if index.kind == CENTRING else self.data_hash()
+        return index.built_from == of
 
     def files(self) -> tuple[FileEntry, ...]:
         """Return every file that this manifest names."""

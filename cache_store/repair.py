@@ -237,11 +237,12 @@ def _build(writer: CacheWriter, plan: RepairPlan, report: RepairReport) -> None:
     kinds = [*plan.indexes, *(kind for kind in stale if kind in was_fresh)]
     if not kinds or not current.data:
         return
-    from cache_store.index.build import build_index
+    from cache_store.index.rebuild import rebuild_index
 
     for kind in dict.fromkeys(kinds):
         try:
-            build_index(writer, kind)
+            note = rebuild_index(writer, kind, plan.base.manifest.index(kind))
             report.indexes.append(kind)
+            report.notes += [note] if note else []
         except MissingDependencyError as error:
             report.notes.append(f"the {kind} index was not built: {error.what}")

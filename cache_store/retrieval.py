@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_store.errors import StaleIndexError, UsageError
-from cache_store.manifest import Manifest, check_content
+from cache_store.manifest import CENTRING, Manifest, check_content
 
 if TYPE_CHECKING:
     import torch
 
+    from cache_store.index.centring import CentredIndex
     from cache_store.index.exact import ExactIndex
     from cache_store.index.faiss_index import FaissIndex
+    from cache_store.index.means import Means
     from cache_store.index.rerank import IdLookup
 
 KINDS = ("auto", "exact", "flat", "hnsw", "ivf", "ivfpq")
@@ -37,10 +39,11 @@ class Hits:
 
     Attributes:
         ids: Caption ids, [B, K] of str.
-        scores: Inner products, [B, K] of float32.
+        scores: Inner products, [B, K] of float32; of centred vectors if the search was centred.
         rows: Rows of `Cache.embeddings`, [B, K] of int64.
         kind: What searched: "exact", "flat", "hnsw", "ivf" or "ivfpq".
-        reason: Why.
+        reason: Why, and whether the search was centred.
+        centring: "" for a plain search; for a centred one `index.means.digest_of` what it took off.
     """
 
     ids: npt.NDArray[np.str_]
@@ -48,6 +51,12 @@ class Hits:
     rows: npt.NDArray[np.int64]
     kind: str = "exact"
     reason: str = ""
+    centring: str = ""
+
+    @property
+    def centred(self) -> bool:
+        """Whether both modalities' means were taken off."""
+        return bool(self.centring)
 
 
 class Retrieval:
@@ -75,21 +84,70 @@ class Retrieval:
         self._ids = ids
         self._removed = removed
         self._exact: dict[str, ExactIndex] = {}
+        self._centred: dict[str, CentredIndex] = {}
         self._faiss: dict[str, FaissIndex] = {}
+        self._means: Means | None = None
 
     def search(self, queries: npt.ArrayLike | torch.Tensor, k: int, kind: str, device: str) -> Hits:
         """Search; arguments and errors as `Cache.search`."""
-        import torch
-
         kind, reason = self._choose(kind, device)
-        asked = (
-            queries
-            if isinstance(queries, torch.Tensor)
-            else torch.as_tensor(np.asarray(queries, dtype=np.float32))
-        )
+        asked = _tensor_of(queries)
         index = self.exact(device) if kind == "exact" else self._load(kind)
         scores, rows = (found.cpu().numpy() for found in index.search(asked, k))
         return Hits(self._ids(rows), scores, rows, kind, reason)
+
+    def search_centred(
+        self,
+        queries: npt.ArrayLike | torch.Tensor,
+        k: int,
+        kind: str,
+        device: str,
+        query_mean: npt.ArrayLike | None = None,
+    ) -> Hits:
+        """Search with both means taken off; arguments and errors as `Cache.search`."""
+        from cache_store.index.centring import CentredIndex, centred_dtype
+        from cache_store.index.means import digest_of
+
+        if kind not in ("auto", "exact"):
+            raise UsageError(
+                "a centred search is exact: the cells and graphs of other kinds are not centred",
+                expected="exact or auto",
+                found=repr(kind),
+            )
+        means = self.means()
+        mean = means.audio if query_mean is None else np.asarray(query_mean, dtype=np.float32)
+        if mean is None:
+            raise UsageError(
+                "no audio mean to centre queries with was stored",
+                where=self._folder,
+                hint=f"Run lqtse-cache index {self._folder} --centre --queries CLIPS.parquet",
+            )
+        if mean.shape != means.text.shape or not np.isfinite(mean).all():
+            raise UsageError(
+                "the mean of the queries is none of this cache's width",
+                expected=f"{len(means.text)} finite values",
+                found=f"shape {list(mean.shape)}",
+            )
+        exact = self.exact(device)
+        if device not in self._centred:
+            self._centred[device] = CentredIndex(exact, text_mean=_tensor_of(means.text))
+        index = self._centred[device]
+        found = index.search(_tensor_of(queries), k, query_mean=_tensor_of(mean))
+        scores, rows = (values.cpu().numpy() for values in found)
+        dtype = str(centred_dtype(exact.matrix, exact.device)).removeprefix("torch.")
+        given = "" if query_mean is None else ", with a mean of the queries that was given"
+        reason = f"centred by the means of {means.describe()}{given}"
+        return Hits(
+            self._ids(rows), scores, rows, "exact", reason, digest_of(means.text, mean, dtype)
+        )
+
+    def means(self) -> Means:
+        """Return the stored means; read once, then kept."""
+        from cache_store.index.means import read_means
+
+        if self._means is None:
+            self._means = read_means(self._folder, self._manifest)
+        return self._means
 
     def exact(self, device: str) -> ExactIndex:
         """Return the exact index on a device; made once, then kept."""
@@ -112,8 +170,9 @@ class Retrieval:
         if kind != "auto":
             return kind, "asked for"
         rows = self._manifest.rows
-        fresh = {entry.kind for entry in self._manifest.indexes if self._manifest.is_fresh(entry)}
-        stale = sorted({entry.kind for entry in self._manifest.indexes} - fresh)
+        entries = [entry for entry in self._manifest.indexes if entry.kind != CENTRING]
+        fresh = {entry.kind for entry in entries if self._manifest.is_fresh(entry)}
+        stale = sorted({entry.kind for entry in entries} - fresh)
         quick = next((name for name in _APPROXIMATE if name in fresh), None)
         if rows > AUTO_EXACT_ROWS and device == "cpu" and quick is not None:
             return quick, f"{rows:,} captions are many for an exact search on a CPU"
@@ -157,6 +216,14 @@ class Retrieval:
                 next((entry.params[name] for name in _BREADTHS if name in entry.params), None),
             )
         return self._faiss[kind]
+
+
+def _tensor_of(vectors: npt.ArrayLike | torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if isinstance(vectors, torch.Tensor):
+        return vectors
+    return torch.as_tensor(np.asarray(vectors, dtype=np.float32))
 
 
 def as_tensor(matrix: np.ndarray[Any, Any]) -> torch.Tensor:

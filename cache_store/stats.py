@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cache_store.manifest import FileEntry, Manifest
+from cache_store.manifest import CENTRING, FileEntry, Manifest
 from cache_store.shards import iter_batches
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def collect(cache: Cache) -> dict[str, Any]:
         **words,
         "models": dict(_count(cache, files, "model", live_only=True).most_common()),
         "indexes": _indexes(manifest),
+        "means for centring": _means(manifest),
         "files": len(manifest.files()),
         "bytes": sum(entry.bytes for entry in manifest.files()),
     }
@@ -90,7 +91,18 @@ def _indexes(manifest: Manifest) -> dict[str, str]:
     return {
         entry.kind: "fresh" if manifest.is_fresh(entry) else "older than the data"
         for entry in manifest.indexes
+        if entry.kind != CENTRING
     }
+
+
+def _means(manifest: Manifest) -> str | None:
+    """What the stored means are of; None if there are none."""
+    entry = manifest.index(CENTRING)
+    if entry is None:
+        return None
+    heard = entry.params.get("recordings")
+    of = f"{entry.params.get('captions')} captions" + (f", {heard} recordings" if heard else "")
+    return of if manifest.is_fresh(entry) else f"{of}; older than the captions"
 
 
 def _rows(files: Sequence[FileEntry]) -> int:

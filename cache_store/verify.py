@@ -27,8 +27,10 @@ from cache_store.errors import (
     storage_errors,
 )
 from cache_store.files import TMP_PREFIX
+from cache_store.index.means import check_means
 from cache_store.layout import CARD_NAME, FOLDERS, MANIFEST_FOLDER
 from cache_store.manifest import (
+    CENTRING,
     FileEntry,
     IndexEntry,
     Manifest,
@@ -264,6 +266,9 @@ class _Verifier:
 
     def compare(self, manifest: Manifest, index: IndexEntry, entry: FileEntry) -> None:
         path = self.folder / entry.path
+        if index.kind == CENTRING and manifest.space is not None:
+            check_means(path, manifest.space.dim)
+            return
         if index.kind == "ivfpq" or len(index.files) > 1:
             return  # reduced vectors and codes are not the data's bytes; their hash was checked
         try:

@@ -10,7 +10,7 @@ Letters: B queries, D embedding size.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,11 @@ from pipeline.engines import Engine, open_engine
 from pipeline.progress import Tick
 
 if TYPE_CHECKING:
+    from cache_store.clips import ClipTable
     from cache_store.index.build import BuildReport
+    from cache_store.index.means import Means
     from cache_store.index.parts import PartJob, PartMaker
+    from cache_store.writer import CacheWriter
 
 MOST_QUERIES = 1024  # more would measure recall no better, and take longer
 
@@ -33,6 +36,7 @@ def index_cache(
     space_name: str | None = None,
     device: str = "auto",
     recall: float = 0.95,
+    centre: bool = False,
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -47,6 +51,8 @@ def index_cache(
         space_name: Where the queries' embeddings came from, if their manifest does not say.
         device: `auto` or `cpu`: these kinds are built on the CPU.
         recall: The recall@10 that an approximate index is tuned to.
+        centre: Store the mean of the captions, and with `queries` that of all their clips, for
+            searches that are asked to be centred. Without `queries` an audio mean stays.
         workers: Processes that read the data files, by default this one alone, or as many as a Ray
             cluster has room for. The index is the same.
         engine: `local` or `ray`.
@@ -68,7 +74,7 @@ def index_cache(
         raise UsageError(
             "these kinds of index are built on the CPU", expected="auto or cpu", found=device
         )
-    vectors = None
+    vectors = table = None
     if queries is not None:
         table = read_clips(queries, space_name=space_name)
         if table.embeddings is None or table.space is None:
@@ -85,9 +91,26 @@ def index_cache(
         staff = workers or crew.room("cpu", 1) or 1
         share = _Share(crew, str(writer.path.absolute()), staff)
         alone = crew.name == "local" and staff == 1
-        return build_index(
+        report = build_index(
             writer, kind, queries=vectors, target=recall, share=None if alone else share
         )
+        return replace(report, means=_centre(writer, table)) if centre else report
+
+
+def _centre(writer: CacheWriter, table: ClipTable | None) -> Means:
+    """Store the means: that of the clips, or an older one where there are no clips."""
+    from cache_store.index.means import store_means
+    from cache_store.manifest import CENTRING
+
+    if table is None or table.embeddings is None:
+        return store_means(writer, kept=writer.current.index(CENTRING))
+    import torch
+
+    from cache_store.index.centring import mean_of
+
+    # As the trainer takes it, so that the two agree to the last bit.
+    audio = mean_of(torch.from_numpy(table.embeddings)).numpy()
+    return store_means(writer, audio, len(table))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from pipeline.joined_file import (
     write_clips,
 )
 from pipeline.progress import Progress, quiet
-from pipeline.searching import check_k
+from pipeline.searching import check_k, check_means
 from pipeline.spaces import absolute_spec, choose_spec, load_matching
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class JoinReport:
         space: The space's name.
         stored: Whether the clips' embeddings came with them.
         kind: What searched.
+        reason: Why that.
+        centred: Whether the stored means of both modalities were taken off.
         best_score: The mean score of the nearest caption.
         nearest: How many different captions are somebody's nearest.
         busiest: The caption that is nearest to most clips, and to how many.
@@ -93,6 +95,8 @@ class JoinReport:
     heard: int = 0
     resumed: int = 0
     workers: int = 0
+    reason: str = ""
+    centred: bool = False
 
 
 def join_clips(
@@ -101,6 +105,7 @@ def join_clips(
     output: str | Path,
     *,
     k: int = 8,
+    centred: bool = False,
     space: str | None = None,
     space_name: str | None = None,
     where: str | None = None,
@@ -120,6 +125,7 @@ def join_clips(
         audio: A folder or a manifest; embeddings that it stores are used as they are.
         output: The Parquet file to write; an earlier one of this command is replaced.
         k: Neighbours a clip.
+        centred: Take off the means that `lqtse-cache index --centre` stored.
         space: A model of the cache's space, None for the one that it names.
         space_name: Where the manifest's stored embeddings came from, if it does not say.
         where: Take only clips for which this holds.
@@ -133,7 +139,9 @@ def join_clips(
         progress: How to show it.
 
     Raises:
-        UsageError: For a `k` larger than the cache, or an output that must not be replaced.
+        UsageError: For a `k` larger than the cache, an output that must not be replaced, or means
+            that were not stored.
+        StaleIndexError: If the stored means are older than the captions.
         EmptyInputError: If no clip can be used.
         SpaceMismatchError: If audio and captions are not of one space.
         LeaseHeldError: If another process makes the same output.
@@ -147,6 +155,8 @@ def join_clips(
     with ExitStack() as stack:
         store = stack.enter_context(open_cache(cache))
         check_k(store, k)
+        if centred:
+            check_means(store)
         check_output(output, Path(audio))
         table = read_clips(audio, label_from_folder=label_from_folder, space_name=space_name)
         table = table.where(where or "")
@@ -180,7 +190,7 @@ def join_clips(
                 work = _hear(crew, model, stage, recordings, workers, progress)
             table, vectors, rejects = gather(table, recordings, number, work.paths)
         tally = Tally(store.embeddings.shape)
-        blocks = _Blocks(store, k, search_on, tally)
+        blocks = _Blocks(store, k, search_on, tally, centred)
         write_clips(output, blocks.of(output, table, vectors), blocks.facts)
         rejects_file = rejects_path(output)
         if rejects:
@@ -266,8 +276,11 @@ def _choose_workers(model: Space, clips: int, device: str) -> int:
 class _Blocks:
     """Searches and lays out the clips, a block at a time."""
 
-    def __init__(self, store: Cache, k: int, device: str, tally: Tally) -> None:
-        self.kind = ""
+    def __init__(
+        self, store: Cache, k: int, device: str, tally: Tally, centred: bool = False
+    ) -> None:
+        self.kind = self.reason = ""
+        self.centred = centred
         self._store, self._k, self._device, self._tally = store, k, device, tally
 
     def of(self, output: Path, table: ClipTable, vectors: Vectors) -> Iterator[pa.Table]:
@@ -275,8 +288,10 @@ class _Blocks:
         columns = source_columns(output, table)
         for begin in range(0, len(table), BLOCK_CLIPS):
             block = vectors.block(begin, min(begin + BLOCK_CLIPS, len(table)))
-            self._hits = hits = self._store.search(block, self._k, device=self._device)
-            self.kind = hits.kind
+            self._hits = hits = self._store.search(
+                block, self._k, device=self._device, centred=self.centred
+            )
+            self.kind, self.reason = hits.kind, hits.reason
             self._tally.add(block, hits)
             yield block_table(columns, begin, block, hits)
 
@@ -310,4 +325,6 @@ def _report(
         heard=work.heard,
         resumed=work.resumed,
         workers=work.workers,
+        reason=blocks.reason,
+        centred=blocks.centred,
     )

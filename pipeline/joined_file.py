@@ -143,7 +143,9 @@ def metadata_of(store: Cache, hits: Hits, k: int) -> dict[str, str]:
         "lqtse.captions": str(len(store)),
         "lqtse.k": str(k),
         "lqtse.search": hits.kind,
-        "lqtse.centred": "no",
+        "lqtse.centred": "yes" if hits.centred else "no",
+        # Which means were taken off: a trainer's own may be others.
+        **({"lqtse.centring": hits.centring} if hits.centred else {}),
     }
 
 

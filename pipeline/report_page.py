@@ -169,7 +169,7 @@ def _indexes(facts: Facts) -> str:
         return ""
     parts = []
     for index in facts.indexes:
-        state = facts.stats["indexes"].get(index.kind, "")
+        state = facts.stats["indexes"].get(index.kind) or facts.stats["means for centring"]
         size = sum(entry.bytes for entry in index.files)
         params = {name: value for name, value in index.params.items() if name != "curve"}
         rows = [("bytes", f"{size:,}"), *((name, _plain(value)) for name, value in params.items())]
@@ -182,13 +182,18 @@ def _indexes(facts: Facts) -> str:
 
 
 def _curve(stored: object) -> tuple[list[tuple[float, float]], str] | None:
-    """The curve that an index stored: a list of {setting, "recall_at_10"}; None if it has none."""
+    """The curve that an index stored: a list of {setting, "recall_at_1", "recall_at_10"}.
+
+    None if it has none, or one of another form.
+    """
     points: list[tuple[float, float]] = []
     names = set()
     for one in stored if isinstance(stored, list | tuple) else ():
         share = one.get("recall_at_10") if isinstance(one, Mapping) else None
-        setting = next((name for name in one if name != "recall_at_10"), None) if share else None
-        if share is None or setting is None or not isinstance(one[setting], int | float):
+        if not isinstance(share, int | float):
+            return None
+        setting = next((name for name in one if not name.startswith("recall_at_")), None)
+        if setting is None or not isinstance(one[setting], int | float):
             return None
         names.add(setting)
         points.append((float(one[setting]), float(share)))

@@ -46,9 +46,10 @@ class SearchReport:
     Attributes:
         found: Best first.
         space: The space's name.
-        kind: What searched: "exact", "flat" or "hnsw".
-        reason: Why that.
+        kind: What searched: "exact", "flat", "hnsw", "ivf" or "ivfpq".
+        reason: Why that, and whether the search was centred.
         stored: Whether the query is a caption of the cache itself, whose embedding was used.
+        centred: Whether the means of both modalities were taken off.
     """
 
     found: list[Found]
@@ -56,6 +57,7 @@ class SearchReport:
     kind: str
     reason: str
     stored: bool
+    centred: bool = False
 
 
 def search_cache(
@@ -68,6 +70,7 @@ def search_cache(
     space: str | None = None,
     space_name: str | None = None,
     device: str = "auto",
+    centred: bool = False,
 ) -> SearchReport:
     """Find the k captions nearest to a text or to a recording.
 
@@ -79,13 +82,16 @@ def search_cache(
         text: The query, or
         audio: a recording that is the query.
         k: How many.
-        kind: `auto`, `exact`, `flat` or `hnsw`.
+        kind: `auto`, `exact`, `flat`, `hnsw`, `ivf` or `ivfpq`.
         space: A model of the cache's space, None for the one that it names.
         space_name: For a stored table whose file does not name its space.
         device: Where to embed and search.
+        centred: Take off the stored means first: the text mean off a text, the audio mean off a
+            recording.
 
     Raises:
-        UsageError: Not exactly one query, `k` larger than the cache, or no way to embed the query.
+        UsageError: Not exactly one query, `k` larger than the cache, no way to embed the query, or
+            no means stored.
         SpaceMismatchError: `space` is another one than the cache's.
         AudioError: The recording cannot be used.
     """
@@ -99,12 +105,13 @@ def search_cache(
     place = pick_device(device)
     with open_cache(cache) as store:
         check_k(store, k)
+        query_mean = store.means().text if centred and text is not None else None
         stored = space is None and not loadable(store.space)
         if stored and text is not None:
             query = _stored_query(store, text)
         else:
             query = _query(store, text, audio, space, space_name, place)
-        hits = store.search(query, k, kind, place)
+        hits = store.search(query, k, kind, place, centred=centred, query_mean=query_mean)
         rows = hits.rows[0].tolist()
         captions = store.captions(rows)
         found = [
@@ -114,7 +121,12 @@ def search_cache(
             )
         ]
         return SearchReport(
-            found, store.space.name, hits.kind, hits.reason, stored and text is not None
+            found,
+            store.space.name,
+            hits.kind,
+            hits.reason,
+            stored and text is not None,
+            hits.centred,
         )
 
 
@@ -132,6 +144,21 @@ def check_k(store: Cache, k: int) -> None:
             where=store.path,
             expected=f"1 to {len(store):,}, the number of its captions embedded by {name}",
             found=k,
+        )
+
+
+def check_means(store: Cache) -> None:
+    """Look for both means of a centred search, before anything is heard.
+
+    Raises:
+        UsageError: If one is not stored.
+        StaleIndexError: If they are older than the captions.
+    """
+    if store.means().audio is None:
+        raise UsageError(
+            "no audio mean to centre clips with was stored",
+            where=store.path,
+            hint=f"Run lqtse-cache index {store.path} --centre --queries CLIPS.parquet",
         )
 
 

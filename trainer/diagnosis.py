@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from trainer.conditioning.centring import mean_of
+from cache_store.index.centring import mean_of
 
 if TYPE_CHECKING:
     from torch import Tensor

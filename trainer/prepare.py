@@ -245,7 +245,7 @@ def _conditioner(
         index = cache.exact_index(str(device))
         matrix = index.matrix
     embeddings = torch.from_numpy(clips.embeddings).to(device)
-    stored, note = stored_neighbours(clips, cache, strategy)
+    stored, note = stored_neighbours(clips, cache, strategy, str(device))
     notes += [note] if note else []
     return Conditioner(
         strategy, embeddings, index=index, matrix=matrix, captions=captions, stored=stored

@@ -1,9 +1,10 @@
 """Neighbours that `lqtse-cache join` stored, where they are what a search would find.
 
-They are, when they were found by an exact search, without centring, in the very data that the cache
-holds now, and are at least as many as the strategy looks at: then the rows are the same and the
-scores are bit-equal, since both come from the same float32 vectors. Otherwise the neighbours are
-searched for anew, and the run says why.
+They are, when they were found by an exact search in the very data that the cache holds now, are at
+least as many as the strategy looks at, and were centred by the same means if the strategy centres,
+or not at all if it does not: then the rows are the same and the scores are bit-equal, since both
+come from the same float32 vectors. Otherwise the neighbours are searched for anew, and the run says
+why.
 
 Letters: n clips, K neighbours.
 """
@@ -40,7 +41,7 @@ class StoredNeighbours:
 
 
 def stored_neighbours(
-    clips: ClipTable, cache: Cache, strategy: Strategy
+    clips: ClipTable, cache: Cache, strategy: Strategy, device: str = "cpu"
 ) -> tuple[StoredNeighbours | None, str]:
     """The stored neighbours that a strategy can use.
 
@@ -48,6 +49,7 @@ def stored_neighbours(
         clips: The clips, with the columns and the metadata of their manifest.
         cache: What the strategy retrieves from.
         strategy: Says how many it looks at, and whether it centres the search.
+        device: Where the run would search.
 
     Returns:
         The neighbours, or None; and a line for the user: that they are used, or why they are not;
@@ -60,6 +62,12 @@ def stored_neighbours(
     rows, scores = (np.asarray(clips.columns[name]) for name in _COLUMNS)
     wanted = min(strategy.neighbours, len(cache))
     reason = _reason(clips, cache, strategy, rows, wanted)
+    if (
+        not reason
+        and strategy.centred
+        and clips.facts.get("lqtse.centring") != _centring(clips, cache, device)
+    ):
+        reason = "they were centred by other means than those of these clips and captions"
     if reason:
         return None, f"the neighbours stored with the clips are not used: {reason}"
     found = StoredNeighbours(
@@ -76,7 +84,7 @@ def _reason(
     facts = clips.facts
     if facts.get("lqtse.data_hash") != cache.manifest.data_hash():
         return "they were found in other data than the cache holds now"
-    if strategy.centred or facts.get("lqtse.centred") != "no":
+    if facts.get("lqtse.centred") != ("yes" if strategy.centred else "no"):
         return "the search is centred in one and not in the other"
     if facts.get("lqtse.search") not in _EXACT:
         return "they were found by an approximate search"
@@ -87,3 +95,17 @@ def _reason(
     if not np.isin(rows[:, :wanted], cache.live_rows).all():
         return "some of these captions were removed"
     return ""
+
+
+def _centring(clips: ClipTable, cache: Cache, device: str) -> str:
+    """What the run's own search would take off, as a joined file tells it."""
+    import torch
+
+    from cache_store.index.centring import centred_dtype, mean_of
+    from cache_store.index.means import digest_of
+
+    index = cache.exact_index(device)
+    text = mean_of(index.matrix, index.live).cpu().numpy()
+    audio = mean_of(torch.from_numpy(clips.embeddings)).numpy()
+    dtype = str(centred_dtype(index.matrix, device)).removeprefix("torch.")
+    return digest_of(text, audio, dtype)

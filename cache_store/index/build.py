@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +36,14 @@ from cache_store.index.faiss_index import (
 )
 from cache_store.index.parts import Share, write_matrix
 from cache_store.index.reduction import REDUCED_DIM, fit_reduction
-from cache_store.index.tuning import breadths, tune
-from cache_store.manifest import IndexEntry, Manifest, check_file
+from cache_store.index.tuning import Kept, breadths, tune
+from cache_store.manifest import CENTRING, IndexEntry, Manifest, check_file
 from cache_store.opening import map_matrix
 from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
 from cache_store.writer import CacheWriter
+
+if TYPE_CHECKING:
+    from cache_store.index.means import Means
 
 BUILD_KINDS = ("auto", "exact", *FAISS_KINDS)
 TARGET_RECALL = 0.95
@@ -70,6 +73,7 @@ class BuildReport:
         breadth: The breadth of search that reaches the recall asked for, or the widest tried.
         breadth_name: "ef_search" or "nprobe".
         curve: What was measured at each breadth.
+        means: What was stored for centred searches, where that was asked for.
     """
 
     kind: str
@@ -85,6 +89,7 @@ class BuildReport:
     breadth: int | None = None
     breadth_name: str = ""
     curve: tuple[dict[str, float], ...] = ()
+    means: Means | None = None
 
 
 def build_index(
@@ -95,10 +100,12 @@ def build_index(
     target: float = TARGET_RECALL,
     keep_older: bool = False,
     share: Share | None = None,
+    kept: Kept | None = None,
 ) -> BuildReport:
     """Build an index of the cache's data and publish it.
 
     Indexes of other kinds stay if they are of the same data; older ones are dropped, by default.
+    The means of both modalities always stay: `index.means` tells whether they are older.
 
     Args:
         writer: The cache, open for writing.
@@ -108,6 +115,8 @@ def build_index(
         target: The recall@10 to tune an approximate index to.
         keep_older: Keep older ones in the manifest, unused: for who builds them next, so that a
             run that is killed between them still knows which there were.
+        kept: What an older index was tuned to with queries that are not given now; then the new one
+            is not tuned.
         share: Has data files read and added by workers; None does it here. The index is the same.
 
     Shape:
@@ -136,11 +145,14 @@ def build_index(
         fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim, share)
     matrix = map_matrix(check_file(writer.path, fresh["exact"].files[0]))
     if kind != "exact":
-        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries, target)
+        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries, target, kept)
     step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
     listed = {**({entry.kind: entry for entry in manifest.indexes} if keep_older else {}), **fresh}
     writer.publish(
-        indexes=[listed[name] for name in BUILD_KINDS if name in listed],
+        indexes=[
+            *(listed[name] for name in BUILD_KINDS if name in listed),
+            *(entry for entry in manifest.indexes if entry.kind == CENTRING),
+        ],
         step={**step, **{k: v for k, v in fresh[kind].params.items() if k != "curve"}},
     )
     files = [file for name in {"exact", kind} for file in fresh[name].files]
@@ -211,6 +223,7 @@ def _build_faiss(
     matrix: np.ndarray[Any, Any],
     queries: npt.NDArray[np.float32] | None,
     target: float,
+    kept: Kept | None,
 ) -> IndexEntry:
     """Build one index; memory is the index, a sample of the rows, and a block."""
     asked = _Asked.of(matrix, queries)
@@ -219,7 +232,8 @@ def _build_faiss(
     sample = matrix[np.sort(chosen)] if kind in CELLS else matrix[:0]
     reduction, files = None, []
     if kind in CELLS and matrix.shape[1] > REDUCED_DIM:
-        reduction = fit_reduction(sample, asked.fitting)
+        reduction = kept.reduction if kept else None
+        reduction = reduction or fit_reduction(sample, asked.fitting)
         sample = reduction.map_rows(sample)
     index = build(
         kind,
@@ -236,16 +250,17 @@ def _build_faiss(
 
     params: dict[str, Any] = {}
     if kind in APPROXIMATE:
-        found = FaissIndex(index, kind, as_tensor(matrix), reduction=reduction)
-        tuned = tune(
-            found, as_tensor(matrix), asked.measuring, breadths(kind, index), target, own=asked.own
-        )
         params = {
             **(HNSW_PARAMS if kind == "hnsw" else {"cells": index.nlist}),
             **({} if reduction is None else {"reduced_dim": reduction.dim}),
-            **tuned.to_params(BREADTH[kind], target),
-            "recall_queries": asked.name,
         }
+        tried = breadths(kind, index)
+        if kept is not None:
+            params |= kept.to_params(BREADTH[kind], tried[-1])
+        else:
+            found = FaissIndex(index, kind, as_tensor(matrix), reduction=reduction)
+            tuned = tune(found, as_tensor(matrix), asked.measuring, tried, target, own=asked.own)
+            params |= {**tuned.to_params(BREADTH[kind], target), "recall_queries": asked.name}
     files.append(writer.write_index_file(writer_of(index), ".faiss", len(matrix), check))
     if reduction is not None:
         array = reduction.to_array()

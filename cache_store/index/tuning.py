@@ -5,7 +5,7 @@ Letters: B queries, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,13 @@ from torch import Tensor
 
 from cache_store.index.exact import ExactIndex
 from cache_store.index.faiss_index import FaissIndex
+from cache_store.index.reduction import Reduction
 
 RECALL_K = 10
 _MOST_CELLS = 4096
 _MOST_CANDIDATES = 2048
+_TUNED = ("recall_at_1", "recall_at_10", "target_recall", "curve", "recall_queries")
+MEASURED_BEFORE = "before the data were rewritten"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,33 @@ class Tuned:
                 }
                 for point in self.curve
             ],
+        }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an index was tuned to with queries that are not at hand when it is built anew.
+
+    Attributes:
+        params: Of the older index.
+        reduction: The space that the queries shaped, if it had one.
+    """
+
+    params: Mapping[str, Any]
+    reduction: Reduction | None = None
+
+    def to_params(self, name: str, most: int) -> dict[str, Any]:
+        """Return what the manifest holds of it: as it was, and that it was measured before.
+
+        Args:
+            name: Of the breadth.
+            most: The widest that the new index can be searched.
+        """
+        kept = {key: self.params[key] for key in _TUNED if key in self.params}
+        return {
+            name: min(int(self.params[name]), most),
+            **kept,
+            "recall_measured": MEASURED_BEFORE,
         }
 
 

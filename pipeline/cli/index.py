@@ -52,6 +52,14 @@ def command(
         float,
         typer.Option(metavar="R", help="The recall at 10 to tune an approximate index to."),
     ] = 0.95,
+    centre: Annotated[
+        bool,
+        typer.Option(
+            "--centre",
+            help="Store the mean of the captions, and of the clips of --queries, for `search` and "
+            "`join --centred`.",
+        ),
+    ] = False,
     space_name: Annotated[
         Optional[str],
         typer.Option(
@@ -71,6 +79,7 @@ def command(
     Examples:
       lqtse-cache index my-cache
       lqtse-cache index my-cache --kind ivf --queries clips.parquet --recall 0.98
+      lqtse-cache index my-cache --centre --queries clips.parquet
       lqtse-cache index my-cache --engine ray --address auto
     """
     from pipeline.indexing import index_cache
@@ -80,6 +89,7 @@ def command(
         kind=kind.value,
         queries=queries,
         recall=recall,
+        centre=centre,
         space_name=space_name,
         device=device,
         workers=crew.workers,
@@ -103,6 +113,10 @@ def command(
         }
         if report.recall < recall:
             console.note(f"recall {report.recall:.3f} is the most that this index reaches here")
+    if report.means is not None:
+        facts["means for centring"] = report.means.describe()
+        if report.means.audio is None:
+            console.note("no audio mean: name recordings with --queries CLIPS.parquet")
     console.summarise(
         facts,
         as_json=as_json,

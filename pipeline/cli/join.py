@@ -13,6 +13,7 @@ from pipeline.cli.audio import AudioOptions
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
+    Centred,
     Crew,
     Device,
     Neighbours,
@@ -49,6 +50,7 @@ def command(
     crew: Crew,
     heard: AudioOptions,
     k: Neighbours = 8,
+    centred: Centred = False,
     space: SpaceSpec = None,
     device: Device = "auto",
     threads: Annotated[
@@ -75,6 +77,7 @@ def command(
         audio,
         output,
         k=k,
+        centred=centred,
         space=space,
         space_name=heard.space_name,
         where=heard.where,
@@ -101,7 +104,8 @@ def command(
             "space": report.space,
             "audio embeddings": "stored ones" if report.stored else "computed",
             "workers": report.workers,
-            "search": report.kind,
+            "search": f"{report.kind}, centred" if report.centred else report.kind,
+            "why": report.reason,
             "mean score of the nearest": round(report.best_score, 4),
             "captions nearest to a clip": report.nearest,
             "the busiest of them": f"{caption!r}, nearest to {clips:,} clips",
@@ -111,6 +115,7 @@ def command(
         as_json=as_json,
         next_command=shlex.join(
             ["lqtse", "train", "--cache", str(cache), "--audio", str(output), "--out", "run"]
+            + ["--centred"] * report.centred
         ),
         title=f"joined {audio} with {cache}",
     )

@@ -49,6 +49,13 @@ Device = Annotated[
 Neighbours = Annotated[
     int, typer.Option("-k", min=1, metavar="K", help="How many captions, at most the cache's.")
 ]
+Centred = Annotated[
+    bool,
+    typer.Option(
+        "--centred",
+        help="Search with the means of audio and text taken off (lqtse-cache index --centre).",
+    ),
+]
 OptionalDtype = Annotated[
     Optional[Dtype],
     typer.Option("--dtype", help="How to store embeddings.", show_default="the cache's own"),

@@ -10,7 +10,7 @@ import typer
 
 from cache_store import console
 from pipeline.cli.index import Kind
-from pipeline.cli.options import AsJson, CacheFolder, Device, Neighbours, SpaceSpec
+from pipeline.cli.options import AsJson, CacheFolder, Centred, Device, Neighbours, SpaceSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +38,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    centred: Centred = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -59,6 +60,7 @@ def command(
         space=space,
         space_name=space_name,
         device=device,
+        centred=centred,
     )
     if report.stored:
         console.note(f"the query is a caption of the cache; its embedding is from {report.space}")
@@ -68,6 +70,7 @@ def command(
             "space": report.space,
             "kind": report.kind,
             "why": report.reason,
+            "centred": report.centred,
             "results": [asdict(found) for found in report.found],
         }
         console.summarise(facts, as_json=True)

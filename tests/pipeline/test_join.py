@@ -21,6 +21,7 @@ from cache_store.errors import (
     UsageError,
 )
 from pipeline.importing import import_captions
+from pipeline.indexing import index_cache
 from pipeline.join import join_clips
 from tests.pipeline.materials import DIM, captions, write_lines, write_vectors
 
@@ -245,3 +246,41 @@ def test_a_cache_without_embeddings_is_an_error(recordings: Path, tmp_path: Path
     import_captions(tmp_path / "c", write_lines(tmp_path / "in.txt", captions(3)))
     with pytest.raises(DataError, match="lqtse-cache embed"):
         join_clips(tmp_path / "c", recordings, tmp_path / "o.parquet")
+
+
+def test_centred_neighbours_are_told_apart(cache: Path, recordings: Path, tmp_path: Path) -> None:
+    manifest, vectors = stored_manifest(recordings)
+    output = tmp_path / "joined.parquet"
+    with pytest.raises(UsageError, match="--centre"):
+        join_clips(cache, manifest, output, k=4, centred=True)
+    index_cache(cache, centre=True)
+    with pytest.raises(UsageError, match="no audio mean"):
+        join_clips(cache, manifest, output, k=4, centred=True)
+    index_cache(cache, centre=True, queries=manifest)
+    assert not output.exists()
+    report = join_clips(cache, manifest, output, k=4, centred=True)
+    assert report.centred and report.kind == "exact"
+    assert "30 captions and 6 recordings" in report.reason
+    with open_cache(cache) as store:
+        texts = store.embeddings.astype(np.float64)
+    audio, texts = (one - one.mean(axis=0) for one in (vectors.astype(np.float64), texts))
+    audio, texts = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (audio, texts))
+    table = pq.read_table(output)
+    rows = np.array(table.column("neighbour_rows").to_pylist())
+    np.testing.assert_array_equal(rows, np.argsort(-audio @ texts.T, axis=1)[:, :4])
+    facts = table.schema.metadata
+    assert facts[b"lqtse.centred"] == b"yes" and len(facts[b"lqtse.centring"]) == 64
+    join_clips(cache, manifest, output, k=4)
+    facts = pq.read_schema(output).metadata
+    assert facts[b"lqtse.centred"] == b"no" and b"lqtse.centring" not in facts
+
+
+def test_an_audio_mean_stays_until_there_is_another(cache: Path, recordings: Path) -> None:
+    manifest, vectors = stored_manifest(recordings)
+    index_cache(cache, centre=True, queries=manifest)
+    report = index_cache(cache, centre=True)
+    assert report.means is not None and report.means.recordings == CLIPS
+    assert report.means.audio is not None
+    # Summed in float64, rounded once to float32.
+    expected = vectors.astype(np.float64).mean(axis=0).astype(np.float32)
+    np.testing.assert_array_equal(report.means.audio, expected)

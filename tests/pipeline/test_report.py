@@ -181,3 +181,18 @@ def test_a_stored_curve_is_drawn(cache: Path) -> None:
     for odd in ([], "x", [{"recall_at_10": 1}], [{"a": "b", "recall_at_10": 1}], [3, 4]):
         broken = replace(index, params={"curve": odd})
         assert "<polyline" not in render(replace(facts, indexes=(broken,)), "name")
+
+
+def test_the_curve_that_an_index_stores_is_drawn(cache: Path) -> None:
+    from cache_store.index.build import build_index
+
+    add_step(cache, 400, first=1000)
+    with open_writer(cache) as writer:
+        audio = unit_rows(20, seed=3, dtype="float32")
+        built = build_index(writer, "ivf", queries=audio, target=1.0)
+    page, _ = write_report(cache)
+    text = page.read_text(encoding="utf-8")
+    assert len(built.curve) > 1
+    assert "Recall at 10 by nprobe" in text and text.count("<polyline") >= 1
+    points = re.search(r'<polyline[^>]* points="([^"]*)"', text)
+    assert points is not None and len(points[1].split()) == len(built.curve)

@@ -167,3 +167,58 @@ def test_a_caption_that_was_removed_is_nobodys_neighbour(folder: Path, tmp_path:
     with open_cache(tmp_path / "cache") as cache:
         stored, note = stored_neighbours(clips, cache, build_strategy("top1"))
     assert stored is None and "removed" in note
+
+
+@pytest.fixture(scope="module")
+def centred(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with the means stored, and joined with both clouds centred."""
+    import shutil
+
+    place = tmp_path_factory.mktemp("centred") / "folder"
+    shutil.copytree(folder, place)
+    clips = place / "clips.parquet"
+    for command in (
+        ["index", place / "cache", "--centre", "--queries", clips],
+        ["join", place / "cache", clips, "-o", place / "joined.parquet", "-k", str(K), "--centred"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "tests.pipeline.run", *command],
+            check=True,
+            capture_output=True,
+            cwd=Path(__file__).parents[2],
+        )
+    return place
+
+
+@pytest.mark.parametrize(("name", "options"), [("top1", {}), ("topk-mean", {"k": K})])
+def test_centred_conditions_are_bit_equal_to_those_of_a_centred_search(
+    centred: Path, name: str, options: dict[str, Any]
+) -> None:
+    strategy = build_strategy(name, centred=True, **options)
+    clips = read_clips(centred / "joined.parquet")
+    audio = torch.from_numpy(clips.embeddings)
+    with open_cache(centred / "cache") as cache:
+        stored, note = stored_neighbours(clips, cache, strategy)
+        assert note == USED
+        index = cache.exact_index("cpu")
+        live = Conditioner(strategy, audio, index=index, matrix=index.matrix)
+        kept = Conditioner(strategy, audio, index=index, matrix=index.matrix, stored=stored)
+        plain = Conditioner(
+            build_strategy(name, **options), audio, index=index, matrix=index.matrix
+        )
+    assert torch.equal(kept.rows, live.rows)  # type: ignore[arg-type]
+    assert torch.equal(kept._scores, live._scores)  # type: ignore[arg-type]
+    assert torch.equal(kept.table, live.table)  # type: ignore[arg-type]
+    assert not torch.equal(kept.rows, plain.rows)  # type: ignore[arg-type]
+
+
+def test_centring_has_to_agree(centred: Path) -> None:
+    clips = read_clips(centred / "joined.parquet")
+    some = clips.where("fold != 3")  # whose mean is another
+    with open_cache(centred / "cache") as cache:
+        for one, strategy, why in (
+            (clips, build_strategy("top1"), "centred in one and not in the other"),
+            (some, build_strategy("top1", centred=True), "other means"),
+        ):
+            stored, note = stored_neighbours(one, cache, strategy)
+            assert stored is None and why in note

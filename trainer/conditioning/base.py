@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cache_store.errors import UsageError
+from cache_store.index.centring import unit as unit  # every strategy takes it from here
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -17,22 +18,10 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
     from typing_extensions import Self
 
+    from cache_store.index.centring import CentredIndex
     from cache_store.index.exact import ExactIndex
-    from trainer.conditioning.centring import CentredIndex
 
     Search: TypeAlias = ExactIndex | CentredIndex
-
-SMALLEST_NORM = 1e-12
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors at unit norm, float32; a zero vector stays zero.
-
-    Shape:
-        Input and output: [..., D].
-    """
-    vectors = vectors.float()
-    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
 
 
 def normal(like: Tensor, generator: Generator | None) -> Tensor:
@@ -84,7 +73,8 @@ class Strategy:
         name: The strategy's name in the registry.
         needs: What it reads: "audio" (the clips' embeddings), "cache", "caption" (the clips' own).
         deterministic: Whether it draws nothing, so that a clip's condition never changes.
-        centred: Whether it searches with both modalities centred; see `centring`.
+        centred: Whether it searches with both modalities centred; see
+            `cache_store.index.centring`.
     """
 
     name: ClassVar[str]
@@ -173,7 +163,7 @@ class Strategy:
         Raises:
             UsageError: If only one of the two is centred.
         """
-        from trainer.conditioning.centring import CentredIndex
+        from cache_store.index.centring import CentredIndex
 
         if isinstance(index, CentredIndex) != self.centred:
             raise UsageError(

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cache_store.index.centring import CentredIndex, mean_of
 from trainer.conditioning.base import Neighbours, Strategy, nearest
-from trainer.conditioning.centring import CentredIndex
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -137,7 +137,7 @@ class Conditioner:
         """The search that the strategy wants; made once, and only if something is searched for."""
         if self._search is None:
             centred = self.strategy.centred
-            self._search = CentredIndex(index, self._audio) if centred else index
+            self._search = CentredIndex(index, mean_of(self._audio)) if centred else index
         return self._search
 
     def _combine(self, clips: Tensor, generator: Generator | None) -> Tensor:

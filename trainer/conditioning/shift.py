@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
+from cache_store.index.centring import mean_of
 from trainer.conditioning.base import Neighbours, Strategy, unit
-from trainer.conditioning.centring import mean_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -28,3 +28,11 @@ def test_nothing_embedded_and_no_cache(captions_cache: Path, tmp_path: Path, cli
 def test_queries_that_are_not_there(embedded_cache: Path, tmp_path: Path, cli: Cli) -> None:
     outcome = cli("index", embedded_cache, "--kind", "hnsw", "--queries", tmp_path / "no.parquet")
     assert outcome.code == EXIT_USAGE and "no.parquet" in outcome.error
+
+
+def test_means_are_stored_if_that_is_asked_for(embedded_cache: Path, cli: Cli) -> None:
+    assert cli("index", embedded_cache, "--json").json.get("means_for_centring") is None
+    outcome = cli("index", embedded_cache, "--centre")
+    assert outcome.code == EXIT_OK
+    assert "12 captions" in outcome.out and "no audio mean" in outcome.err
+    assert cli("stats", embedded_cache, "--json").json["means_for_centring"] == "12 captions"

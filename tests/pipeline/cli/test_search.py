@@ -170,3 +170,25 @@ def test_captions_added_later_are_not_lost_on_a_search(
     assert cli("search", tiny_cache, "a dog", "-k", "13").code == EXIT_USAGE
     assert cli("embed", tiny_cache).code == EXIT_OK  # the recorded space: tiny
     assert cli("search", tiny_cache, "a dog", "-k", "20").code == EXIT_OK
+
+
+def test_a_centred_search_says_so_and_takes_off_the_mean_of_texts(
+    embedded_cache: Path, cli: Cli
+) -> None:
+    text = captions(12)[7]
+    refused = cli("search", embedded_cache, text, "--centred")
+    assert refused.code == EXIT_USAGE and "index" in refused.error and "--centre" in refused.error
+    assert cli("index", embedded_cache, "--centre").code == EXIT_OK
+    outcome = cli("search", embedded_cache, text, "-k", "12", "--centred", "--json")
+    assert outcome.json["centred"] is True
+    assert "centred by the means of 12 captions" in outcome.json["why"]
+    vectors = np.stack([unit_vector(caption) for caption in captions(12)]).astype(np.float64)
+    vectors -= vectors.mean(axis=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for found in outcome.json["results"]:
+        expected = float(vectors[7] @ vectors[found["row"]])
+        assert found["score"] == pytest.approx(expected, abs=1e-5)  # float32 throughout
+    shown = cli("search", embedded_cache, text, "--centred")
+    assert "centred by the means" in shown.err
+    plain = cli("search", embedded_cache, text, "--json").json
+    assert plain["centred"] is False and "centred" not in plain["why"]

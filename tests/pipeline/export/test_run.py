@@ -16,6 +16,7 @@ import pytest
 from cache_store.cache import open_cache
 from cache_store.errors import DamagedError, DataError, EmptyInputError, LqtseError, UsageError
 from cache_store.manifest import named_space
+from cache_store.repair import repair_cache
 from cache_store.shards import from_matrix, read_table, to_matrix
 from cache_store.text import caption_id
 from cache_store.writer import open_writer
@@ -218,3 +219,22 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     assert (rows, more_rows) == (ROWS, TIMES * ROWS)
     # The allocator's slack, against 84 MB of embeddings more.
     assert higher - peak < (TIMES - 1) * matrix.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("to", "name"), [("embedding-atlas", "x.parquet"), ("csv", "x.csv"), ("jsonl", "x.jsonl")]
+)
+def test_what_repair_moved_aside_is_not_exported(tmp_path: Path, to: str, name: str) -> None:
+    path = make(tmp_path / "cache")
+    with open_cache(path) as cache:
+        data = cache.manifest.data[1].path
+    flip_bit(path / data, 4000)
+    report = repair_cache(path)
+    assert data in report.quarantined
+    assert any(one.suffix == ".parquet" for one in (path / "quarantine").iterdir())
+    with open_cache(path) as cache:
+        live = len(cache)
+    output = tmp_path / "out" / name
+    output.parent.mkdir()
+    assert export_cache(path, to, output).rows == live < 59
+    assert [one.name for one in output.parent.iterdir()] == [name]

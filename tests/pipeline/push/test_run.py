@@ -23,6 +23,7 @@ from cache_store.errors import (
     UnreachableError,
     UsageError,
 )
+from cache_store.repair import repair_cache
 from cache_store.text import caption_id
 from cache_store.writer import open_writer
 from pipeline.push import push_cache
@@ -57,6 +58,20 @@ def test_exactly_what_the_manifest_names_goes_in_one_commit(hub: Hub, cache: Pat
     )
     assert done.address.startswith(f"{hub.address}/datasets/{NAME}/commit/")
     assert all(b"secret of" not in content for content in there(hub).values())
+
+
+def test_what_repair_moved_aside_stays_here(hub: Hub, cache: Path) -> None:
+    with open_cache(cache) as store:
+        moved = store.manifest.rejects[0].path
+    flip_bit(cache / moved, 4000)
+    damaged = (cache / moved).read_bytes()
+    assert repair_cache(cache).quarantined
+    assert damaged in {path.read_bytes() for path in (cache / "quarantine").iterdir()}
+    for dry in (True, False):
+        done = push_cache(cache, "captions", dry=dry)
+        assert not [item.path for item in done.files if "quarantine" in item.path]
+    assert there(hub) == named(cache)
+    assert damaged not in there(hub).values()
 
 
 def test_pushing_again_sends_nothing(hub: Hub, cache: Path) -> None:

@@ -3,8 +3,8 @@
 Most of the modality gap is one vector between the two means, and it favours the captions that
 happen to lie towards the audio (hubs). With the means gone, cosines compare what is particular to a
 clip with what is particular to a caption. That also changes which neighbours are nearest, so it is
-a choice of the strategy (`centred`), never made silently. Rows are returned as they are stored;
-only the search is centred.
+asked for (`centred`), never made silently. Rows are returned as they are stored; only the search is
+centred.
 
 Memory: one more matrix of the cache's size; in float32 on a CPU up to 2 GiB, else in its dtype.
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.conditioning.base import unit
-
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from cache_store.index.exact import ExactIndex
 
+SMALLEST_NORM = 1e-12
 _BLOCK = 65_536  # rows centred at a time
 
 
@@ -30,33 +30,63 @@ class CentredIndex:
 
     Args:
         index: Exact search over the cache as it is.
-        audio: Embeddings of all clips, whose mean is A's.
+        query_mean: The mean of what asks, mean(A), if each search does not bring its own.
+        text_mean: mean(T); by default that of the rows that a search can return.
 
     Attributes:
-        audio_mean: mean(A), float32 [D].
-        text_mean: mean(T) over the rows that a search can return, float32 [D].
+        text_mean: mean(T), float32 [D].
 
     Shape:
-        audio: [n, D].
+        query_mean, text_mean: [D].
     """
 
-    def __init__(self, index: ExactIndex, audio: Tensor) -> None:
-        self.audio_mean = mean_of(audio).to(index.device)
-        self.text_mean = mean_of(index.matrix, index.live)
+    def __init__(
+        self, index: ExactIndex, query_mean: Tensor | None = None, text_mean: Tensor | None = None
+    ) -> None:
+        self._query_mean = query_mean
+        text_mean = mean_of(index.matrix, index.live) if text_mean is None else text_mean
+        self.text_mean = text_mean.to(index.device)
         self._index = index.with_matrix(_centred(index.matrix, self.text_mean))
 
     def __len__(self) -> int:
         """The number of rows that a search can return."""
         return len(self._index)
 
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def search(
+        self, queries: Tensor, k: int, query_mean: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The k best rows for each query: scores are centred cosines. As `ExactIndex.search`.
 
+        Args:
+            queries: Of any norm.
+            k: How many.
+            query_mean: The mean to take off them, by default the index's own.
+
         Shape:
-            queries [B, D] -> scores [B, K], rows [B, K].
+            queries [B, D], query_mean [D] -> scores [B, K], rows [B, K].
+
+        Raises:
+            ValueError: If neither the index nor the call has a mean of the queries.
         """
-        centred = unit(unit(queries).to(self.audio_mean.device) - self.audio_mean)
+        from cache_store.index.exact import check_queries
+
+        mean = self._query_mean if query_mean is None else query_mean
+        if mean is None:
+            raise ValueError("a centred search needs the mean of the queries")
+        device = self.text_mean.device
+        check_queries(queries, len(self.text_mean))  # before a wrong width meets the mean
+        centred = unit(unit(queries).to(device) - mean.to(device))
         return self._index.search(centred, k)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors at unit norm, float32; a zero vector stays zero.
+
+    Shape:
+        Input and output: [..., D].
+    """
+    vectors = vectors.float()
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(SMALLEST_NORM)
 
 
 def mean_of(vectors: Tensor, live: Tensor | None = None) -> Tensor:
@@ -81,13 +111,20 @@ def mean_of(vectors: Tensor, live: Tensor | None = None) -> Tensor:
     return (total / max(count, 1)).float()
 
 
-def _centred(matrix: Tensor, mean: Tensor) -> Tensor:
+def centred_dtype(matrix: Tensor, device: str | torch.device) -> torch.dtype:
+    """The type that centred rows are held in on a device: float32 on a CPU that has the room."""
     import torch
 
     from cache_store.index.precision import RESIDENT_BYTES
 
-    few = matrix.device.type == "cpu" and matrix.numel() * 4 <= RESIDENT_BYTES
-    centred = torch.empty_like(matrix, dtype=torch.float32 if few else matrix.dtype)
+    few = torch.device(device).type == "cpu" and matrix.numel() * 4 <= RESIDENT_BYTES
+    return torch.float32 if few else matrix.dtype
+
+
+def _centred(matrix: Tensor, mean: Tensor) -> Tensor:
+    import torch
+
+    centred = torch.empty_like(matrix, dtype=centred_dtype(matrix, matrix.device))
     for start in range(0, len(matrix), _BLOCK):
         block = slice(start, start + _BLOCK)
         centred[block] = unit(matrix[block].float() - mean).to(centred.dtype)

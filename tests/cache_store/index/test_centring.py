@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from cache_store.errors import UsageError
+from cache_store.index.centring import CentredIndex, mean_of
 from cache_store.index.exact import ExactIndex
-from tests.trainer.conditioning.oracle import random_unit
-from trainer.conditioning import Conditioner, build_strategy
-from trainer.conditioning.centring import CentredIndex, mean_of
+from tests.cache_store.builders import unit_rows
+
+
+def random_unit(seed: int, count: int, dim: int) -> torch.Tensor:
+    return torch.from_numpy(unit_rows(count, dim, seed, "float32"))
+
 
 # Two clouds that lie apart: a gap.
 AUDIO = torch.nn.functional.normalize(random_unit(0, 30, 8) + 2.0 * random_unit(7, 1, 8), dim=1)
@@ -30,7 +33,7 @@ def oracle(audio: torch.Tensor, texts: torch.Tensor, k: int) -> tuple[np.ndarray
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_it_is_the_cosine_of_centred_vectors(dtype: torch.dtype) -> None:
     texts = TEXTS.to(dtype)
-    index = CentredIndex(ExactIndex(texts), AUDIO)
+    index = CentredIndex(ExactIndex(texts), mean_of(AUDIO))
     scores, rows = index.search(AUDIO, 5)
     expected, nearest = oracle(AUDIO, texts, 5)
     # float16 rows are rounded once more when they are centred: 2^-11 of each value.
@@ -45,8 +48,8 @@ def test_it_is_the_cosine_of_centred_vectors(dtype: torch.dtype) -> None:
 
 def test_removed_rows_have_no_part_in_it() -> None:
     gone = torch.arange(0, 50, 2)
-    left = CentredIndex(ExactIndex(TEXTS, excluded=gone), AUDIO)
-    alone = CentredIndex(ExactIndex(TEXTS[1::2]), AUDIO)
+    left = CentredIndex(ExactIndex(TEXTS, excluded=gone), mean_of(AUDIO))
+    alone = CentredIndex(ExactIndex(TEXTS[1::2]), mean_of(AUDIO))
     assert len(left) == 25
     torch.testing.assert_close(left.text_mean, alone.text_mean)
     scores, rows = left.search(AUDIO, 4)
@@ -58,19 +61,3 @@ def test_removed_rows_have_no_part_in_it() -> None:
 def test_means_are_summed_in_double_precision() -> None:
     rows = torch.full((70_000, 2), 0.1, dtype=torch.float16)
     torch.testing.assert_close(mean_of(rows), rows[0].float())
-
-
-def test_a_condition_is_made_of_the_rows_as_they_are() -> None:
-    made = Conditioner(
-        build_strategy("top1", centred=True), AUDIO, index=ExactIndex(TEXTS), matrix=TEXTS
-    )
-    _, rows = oracle(AUDIO, TEXTS, 1)
-    torch.testing.assert_close(made.table, TEXTS[rows[:, 0]])
-
-
-def test_a_plain_search_does_not_pass_for_a_centred_one() -> None:
-    index = ExactIndex(TEXTS)
-    with pytest.raises(UsageError, match="expected a centred search"):
-        build_strategy("top1", centred=True)(AUDIO, index=index, matrix=TEXTS)
-    with pytest.raises(UsageError, match="expected a plain search"):
-        build_strategy("top1")(AUDIO, index=CentredIndex(index, AUDIO), matrix=TEXTS)
