@@ -104,8 +104,8 @@ def test_search_refuses_what_cannot_be_answered(indexed_path: Path) -> None:
             broken[2, 0] = np.nan
             with pytest.raises(DataError, match="NaN or infinity: query 2"):
                 cache.search(broken, kind=kind)
-        with pytest.raises(UsageError, match="expected auto, exact, flat, hnsw"):
-            cache.search(QUERIES, kind="ivf")
+        with pytest.raises(UsageError, match="expected auto, exact, flat, hnsw, ivf, ivfpq"):
+            cache.search(QUERIES, kind="lsh")
 
 
 def test_an_exact_index_is_made_once(cache_path: Path) -> None:
