@@ -93,6 +93,7 @@ class TrainConfig:
         valid_snr: Their SNR, in dB.
         valid_sounds: How many of them to write to TensorBoard as audio.
         log_every: Steps between two lines of the log.
+        wandb: A project of Weights & Biases to show the curves in; empty for none.
         precision: `no` (float32), `bf16` or `fp16`, as `accelerate` calls them.
         compile: Whether to compile the model by `torch.compile`, where the machine can.
         device: `auto`, `cpu`, `cuda` or `mps`.
@@ -155,6 +156,7 @@ class TrainConfig:
     valid_snr: float = 0.0
     valid_sounds: int = 2
     log_every: int = 25
+    wandb: str = ""
     precision: str = "no"
     compile: bool = False
     device: str = "auto"

@@ -1,6 +1,7 @@
-"""What a run tells while it goes: a line of JSON a report, and the same for TensorBoard.
+"""What a run tells while it goes: a line of JSON a report, and the same for TensorBoard and, if
+asked for, Weights & Biases.
 
-Both are notes, not state: a run that is resumed drops what it had written beyond the step it goes
+All are notes, not state: a run that is resumed drops what it had written beyond the step it goes
 on from, so that no step is told twice.
 """
 
@@ -18,6 +19,8 @@ from trainer.run import RunFolder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainer.tracking import Tracker
+
 
 class Journal:
     """Appends to `history.jsonl` and `tensorboard/`; a context manager.
@@ -25,14 +28,16 @@ class Journal:
     Args:
         folder: The run.
         step: Steps that are done; what was told about later ones is dropped.
+        tracker: Of Weights & Biases; closed with the journal.
 
     Raises:
         StorageError: The folder cannot be written.
     """
 
-    def __init__(self, folder: RunFolder, step: int) -> None:
+    def __init__(self, folder: RunFolder, step: int, tracker: Tracker | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._tracker = tracker
         kept = [line for line in read_history(folder) if line["step"] <= step]
         with storage_errors(folder.history):
             text = "".join(json.dumps(line) + "\n" for line in kept)
@@ -51,6 +56,8 @@ class Journal:
     ) -> None:
         self._history.close()
         self._board.close()
+        if self._tracker is not None:
+            self._tracker.close(failed=kind is not None)
 
     def tell(self, step: int, kind: str, values: Mapping[str, float]) -> None:
         """Report some numbers after a step.
@@ -63,8 +70,11 @@ class Journal:
         line = {"step": step, "kind": kind, **values}
         self._history.write(json.dumps(line) + "\n")
         self._history.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        named = {f"{kind}/{name}": value for name, value in values.items()}
+        for name, value in named.items():
+            self._board.add_scalar(name, value, step)
+        if self._tracker is not None:
+            self._tracker.tell(step, named)
 
     def play(self, step: int, sounds: Mapping[str, Tensor], sample_rate: int) -> None:
         """Put sounds, each `[T]`, where TensorBoard plays them; a peak above 1 is brought to 1."""

@@ -173,7 +173,7 @@ class Trainer:
         mean = math.nan
         main = accelerator.is_main_process
         with (
-            Journal(self.folder, self.step) if main else Silence() as journal,
+            self._journal() if main else Silence() as journal,
             progress("train", config.steps, "steps") if main else _quiet() as advance,
         ):
             advance(self.step)
@@ -214,6 +214,16 @@ class Trainer:
             validator.scores if validator is not None else {},
             self.finished,
         )
+
+    def _journal(self) -> Journal:
+        """The journal of the process that reports; a run that has ended has no more curves."""
+        config = self.config
+        tracker = None
+        if config.wandb and not self.finished:
+            from trainer.tracking import Tracker
+
+            tracker = Tracker(config.wandb, self.folder, config.to_dict())
+        return Journal(self.folder, self.step, tracker)
 
     def _loader(self) -> Iterable[dict[str, torch.Tensor]]:
         """Batches from the next step on; none after an early end."""

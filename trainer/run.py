@@ -7,6 +7,7 @@
       checkpoints/best.safetensors the weights that did best on held-out mixtures
       history.jsonl                one line a log or a validation
       tensorboard/                 the same as curves, and sounds to listen to
+      wandb/                       the same for Weights & Biases, if asked for
       rejects.csv                  recordings that were left out, and why
       embeddings/                  audio embeddings that had to be computed
 

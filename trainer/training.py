@@ -28,6 +28,7 @@ from cache_store.files import replace_file
 from trainer.config import TrainConfig
 from trainer.places import make_folder
 from trainer.run import RunFolder, RunRecord, read_record, write_record
+from trainer.tracking import check_tracking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 # Settings that do not shape what is learned, and may differ when a run goes on.
 FREE = frozenset(
-    {"cache", "audio", "valid_audio", "out", "log_every", "valid_sounds", "device", "workers"}
+    {
+        *("cache", "audio", "valid_audio", "out"),
+        *("log_every", "valid_sounds", "wandb", "device", "workers"),
+    }
 )
 
 
@@ -78,6 +82,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
 
     Raises:
         UsageError: The folder holds a run and `resume` is not set, or a setting cannot work.
+        MissingDependencyError: Something that a setting asks for is not installed.
         ChangedPlanError: The run began with other settings, or from another cache.
         DataError: The audio, the cache or a checkpoint cannot be used.
         MismatchError: The cache, the audio and the model are not of one space.
@@ -87,6 +92,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
     from trainer.prepare import prepare
     from trainer.stopping import stop_on_signal
 
+    if config.wandb:
+        check_tracking()
     folder = RunFolder(Path(config.out))
     step = check_folder(folder, config, resume)
     accelerator = _accelerator(config)

@@ -148,6 +148,9 @@ def train(
         typer.Option(help="End after this many validations without a better one.", metavar="N"),
     ] = None,
     valid_mixtures: Annotated[Optional[int], typer.Option(help="Held-out mixtures.")] = None,
+    wandb: Annotated[
+        Optional[str], typer.Option(help="Project of Weights & Biases for the curves.")
+    ] = None,
     precision: Annotated[Optional[str], typer.Option(help="no, bf16 or fp16.")] = None,
     compile: Annotated[  # noqa: A002 - as torch calls it
         Optional[bool], typer.Option("--compile", help="Compile the model by torch.compile.")
@@ -197,6 +200,7 @@ def train(
         "valid_every": valid_every,
         "early_stop": early_stop,
         "valid_mixtures": valid_mixtures,
+        "wandb": wandb,
         "precision": precision,
         "compile": compile,
         "device": device,
