@@ -7,7 +7,7 @@ embeddings) and `stored` (float32 embeddings made elsewhere), and beside each a 
 reader must find in it. The folder must not exist: what was once golden is never made again, since
 an old cache is only an old cache if the old version wrote it. A new version of the manifest gets a
 new folder. Captions are ours; every cache has captions, data, rejects, a removed caption, all kinds
-of index, and older manifests.
+of index, means for centred searches, and older manifests.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from cache_store.cache import open_cache
 from cache_store.index.build import build_index
+from cache_store.index.means import store_means
 from cache_store.shards import from_matrix, read_table
 from cache_store.text import caption_id, normalise_caption
 from cache_store.writer import open_writer
@@ -50,6 +51,7 @@ REFUSED = (
 REMOVED = "wind"
 STORED_DIM = 12
 QUERIES, K = 3, 4
+AUDIO = 8
 
 
 def captions_of(rows: Any) -> pa.Table:
@@ -88,6 +90,13 @@ def stored_table(path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({"lqtse.space": "golden-vectors"}), path)
 
 
+def audio(dim: int) -> Any:
+    """Made-up embeddings of recordings, float32 [AUDIO, dim]; a cloud of its own."""
+    matrix = np.random.default_rng(20261125).standard_normal((AUDIO, dim)) + 0.5
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix.astype(np.float32)
+
+
 def make(cache: Path, space: str, dtype: str) -> None:
     """Write one cache, step by step, so that it has older manifests."""
     for rows in (FIRST, SECOND):
@@ -107,8 +116,11 @@ def make(cache: Path, space: str, dtype: str) -> None:
             tombstones=(caption_id(normalise_caption(REMOVED)),),
             step={"step": "dedupe", "removed": 1},
         )
-        for kind in ("exact", "flat", "hnsw"):
-            build_index(writer, kind)
+        assert writer.current.space is not None
+        heard = audio(writer.current.space.dim)
+        for kind in ("exact", "flat", "hnsw", "ivf", "ivfpq"):
+            build_index(writer, kind, queries=heard)
+        store_means(writer, heard.mean(axis=0), AUDIO)
     (cache / ".lease.lock").unlink()
 
 
@@ -117,6 +129,9 @@ def expected(cache: Path) -> dict[str, Any]:
     with open_cache(cache) as store:
         manifest = store.manifest
         hits = store.search(np.asarray(store.embeddings[:QUERIES], dtype=np.float32), K)
+        means = store.means()
+        assert means.audio is not None
+        centred = store.search(audio(store.dim)[:QUERIES], K, centred=True)
         rows = list(range(manifest.rows))
         return {
             "manifest": manifest.number,
@@ -140,6 +155,8 @@ def expected(cache: Path) -> dict[str, Any]:
             ],
             "tombstones": list(manifest.tombstones),
             "hits": {"ids": hits.ids.tolist(), "scores": hits.scores.tolist()},
+            "centred": {"ids": centred.ids.tolist(), "scores": centred.scores.tolist()},
+            "means": [means.text.tolist(), means.audio.tolist()],
             "files": sorted(
                 path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()
             ),

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from cache_store.cache import open_cache
-from cache_store.manifest import manifest_numbers, read_manifest
+from cache_store.errors import UsageError
+from cache_store.manifest import CENTRING, manifest_numbers, read_manifest
 from cache_store.shards import read_table
 from cache_store.verify import verify_cache
 from pipeline.embed import embed_cache
 from pipeline.importing import import_captions
-from tests.assets.golden import QUERIES, K
+from tests.assets.golden import QUERIES, K, audio
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CACHES = sorted(path.with_suffix("") for path in ASSETS.glob("format-*/*/*.json"))
@@ -65,16 +66,30 @@ def test_every_value_is_read_as_it_was_written(golden: Path, expected: dict[str,
         assert read == expected[kind]
 
 
-@pytest.mark.parametrize("kind", ["exact", "flat", "hnsw"])
-def test_every_kind_of_search_finds_what_it_found(
-    golden: Path, expected: dict[str, Any], kind: str
-) -> None:
+def test_every_kind_of_search_finds_what_it_found(golden: Path, expected: dict[str, Any]) -> None:
     with open_cache(golden) as cache:
-        hits = cache.search(np.array(cache.embeddings[:QUERIES], dtype=np.float32), K, kind)
-    assert hits.ids.tolist() == expected["hits"]["ids"]
-    # Sums of products in another order, on another processor: a few float32 roundings.
-    np.testing.assert_allclose(hits.scores, expected["hits"]["scores"], atol=1e-6)
-    assert not set(expected["tombstones"]) & set(hits.ids.flatten().tolist())
+        kinds = [entry.kind for entry in cache.manifest.indexes if entry.kind != CENTRING]
+        assert {*kinds} >= {"exact", "flat", "hnsw"}
+        for kind in kinds:
+            hits = cache.search(np.array(cache.embeddings[:QUERIES], dtype=np.float32), K, kind)
+            assert hits.ids.tolist() == expected["hits"]["ids"]
+            # Sums of products in another order, on another processor: a few float32 roundings.
+            np.testing.assert_allclose(hits.scores, expected["hits"]["scores"], atol=1e-6)
+            assert not set(expected["tombstones"]) & set(hits.ids.flatten().tolist())
+
+
+def test_a_centred_search_finds_what_it_found(golden: Path, expected: dict[str, Any]) -> None:
+    with open_cache(golden) as cache:
+        if "centred" not in expected:  # older than the means
+            with pytest.raises(UsageError, match="--centre"):
+                cache.search(audio(cache.dim), K, centred=True)
+            return
+        means = cache.means()
+        assert means.audio is not None
+        assert [means.text.tolist(), means.audio.tolist()] == expected["means"]
+        hits = cache.search(audio(cache.dim)[:QUERIES], K, centred=True)
+    assert hits.ids.tolist() == expected["centred"]["ids"]
+    np.testing.assert_allclose(hits.scores, expected["centred"]["scores"], atol=1e-6)
 
 
 def test_it_is_whole_and_reading_leaves_no_trace(golden: Path, expected: dict[str, Any]) -> None:
