@@ -7,8 +7,8 @@ neighbours come from. Clips that cannot be used are named in a file beside it, w
 
 Recordings are heard in shards, by workers, each shard a part on the disk as soon as it is done: a
 run that was killed goes on from there. Then one pass searches and writes block by block, so memory
-does not grow with the clips' embeddings. The file is the same whatever the engine and the number of
-workers.
+holds a block of what was heard, and of all clips their names and columns, some 4 kB each. The file
+is the same whatever the engine and the number of workers.
 
 Letters: n clips, N captions, D embedding size, K neighbours.
 """
