@@ -49,7 +49,8 @@ def audit(ordeal: Ordeal) -> dict[str, int]:
     for name in (cache, ordeal.cache):
         check_files(name)
     assert tables(cache, "captions") == tables(ordeal.whole, "captions"), "not as without a kill"
-    assert tables(cache, "rejects") == tables(ordeal.whole, "rejects"), "not as without a kill"
+    refused, expected = (_untimed(tables(one, "rejects")) for one in (cache, ordeal.whole))
+    assert refused == expected, "not as without a kill"
     return facts | check_retry(ordeal, ledger)
 
 
@@ -138,6 +139,15 @@ def check_calls(ordeal: Ordeal, ledger: dict[str, Any]) -> dict[str, int]:
         "sent again although answered": resent,
         "answers that came too late": late,
     }
+
+
+def _untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refused rows without the word for how a request's last attempt failed: on a busy machine any
+    attempt may come too late."""
+    return [
+        {**row, "reason": "no_answer"} if row["reason"].startswith("no_answer") else row
+        for row in rows
+    ]
 
 
 def check_files(cache: Path) -> None:
