@@ -92,6 +92,21 @@ def test_a_run_goes_on_without_being_told_its_settings_again(
     assert as_json(capsys)["resumed_from_step"] == 4
 
 
+def test_the_summary_tells_of_an_early_end_and_of_what_separates(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "train.toml", tmp_path / "run"
+    file.write_text(world.config(out=str(out), steps=40, valid_every=1, lr=0.5).to_toml())
+    flags = ("--early-stop", 2, "--ema", 0.01, "--accumulate", 2, "--schedule", "constant")
+    assert lqtse("train", "--config", file, *flags, "--json") == 0
+    summary = as_json(capsys)
+    assert summary["steps"] == summary["best_at_step"] + 2 < 40
+    assert summary["ended_early"] == "2 validations without a better one, of 40 steps"
+    assert summary["mixtures_a_step"] == 4
+    assert summary["separates_with"] == "the average of the weights"
+    assert Path(summary["checkpoint"]) == out / "checkpoints" / "best.safetensors"
+
+
 def test_settings_come_from_the_file_and_flags_win(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
