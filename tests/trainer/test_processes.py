@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from tests.trainer.world import World
@@ -48,18 +47,19 @@ def test_two_processes_train_as_one_with_the_batches_of_both(world: World, tmp_p
 
     one = two.replace(batch_size=4, out=str(tmp_path / "one"))
     train(one)
-    # Sums in another order differ in their last bits (1e-7), and AdamW, whose first steps go by
-    # little more than a gradient's sign, makes the more of it the nearer to zero the gradient is.
-    torch.testing.assert_close(losses(two.out), losses(one.out), rtol=0, atol=2e-3)
-    assert losses(two.out)[0] == pytest.approx(float(losses(one.out)[0]), abs=1e-5)
+    # Sums in another order differ in their last bits (3e-7 was seen, of losses of about 1). AdamW,
+    # whose first steps go by little more than a gradient's sign, can make more of it where a
+    # gradient is near zero: hence the room.
+    torch.testing.assert_close(losses(two.out), losses(one.out), rtol=0, atol=1e-4)
     weights = [load_checkpoint(RunFolder(Path(run.out)).last) for run in (two, one)]
     assert weights[0].model.keys() == weights[1].model.keys()
     assert weights[0].state["finished"] and weights[0].average.keys() == weights[1].average.keys()
 
-    # The tolerance tells something: two batches with statistics of their own train otherwise.
+    # The tolerance tells something: two batches with statistics of their own train otherwise
+    # (0.03 was seen).
     apart = one.replace(batch_size=2, accumulate=2, out=str(tmp_path / "apart"))
     train(apart)
-    assert float((losses(apart.out) - losses(one.out)).abs().max()) > 2e-2
+    assert float((losses(apart.out) - losses(one.out)).abs().max()) > 1e-2
 
 
 def test_it_ends_early_in_both_processes_and_goes_no_further(world: World, tmp_path: Path) -> None:
