@@ -5,21 +5,32 @@ best product is none of the k best: k rows are truly better. So every row within
 product so far is kept, and no other: the list is as long as the data asks for, however many
 captions are almost, or entirely, equal.
 
-Letters: B queries, M rows of a block, R runs of neighbouring rows, K neighbours, W candidates.
+A block costs one pass for the maxima of its runs; only runs whose maximum may matter are opened.
+
+Letters: B queries, M rows of a block, R runs of a block, K neighbours, P pairs of query and row.
 """
 
 from __future__ import annotations
 
 from threading import Lock
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_RUN = 64  # neighbouring rows that share a maximum
+_RUN = 16  # rows that share a maximum, at most
 
 
 class TooManyError(Exception):
     """More candidates than may be held; never leaves this package."""
+
+
+class Pairs(NamedTuple):
+    """Candidates: the numbers of queries, rows, and their products, [P] each."""
+
+    queries: Tensor
+    rows: Tensor
+    values: Tensor
 
 
 class Candidates:
@@ -39,9 +50,8 @@ class Candidates:
         self._k = k
         self._limit = limit
         self._lock = Lock()
-        self._best = margin.new_full((len(margin), k), -torch.inf)
-        self._floor = margin.new_full((len(margin),), -torch.inf)
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._best = margin.new_full((len(margin), k), -torch.inf)  # products of different rows
+        self._kept: list[Pairs] = []
         self._count = 0
 
     def add(self, products: Tensor, start: int) -> None:
@@ -50,87 +60,86 @@ class Candidates:
         Raises:
             TooManyError: If there are too many candidates.
         """
-        queries, columns = self._above(products)
-        if not len(queries):
-            return
-        values = products[queries, columns]
+        # A run takes every R-th column: maxima over those are quicker than over neighbours, and
+        # near relatives, which are often neighbours, fall into different runs.
+        length = max(1, min(_RUN, products.shape[1] // (4 * self._k)))
+        runs = products.shape[1] // length
+        folded = products[:, : runs * length].unflatten(1, (length, runs))
+        heads = torch.cat([folded.amax(dim=1), products[:, runs * length :]], dim=1)
         with self._lock:
-            self._best = _merge(self._best, queries, values)
-            # NaN, of a damaged row, must not hide that row behind a bound that nothing passes.
-            floor = self._best[:, -1] - self._margin
-            self._floor = torch.maximum(self._floor, floor.nan_to_num(torch.inf, torch.inf))
-            self._kept.append((queries, columns + start, values))
+            self._best = torch.cat([self._best, heads], dim=1).topk(self._k, dim=1).values
+            floor = _floor(self._best, self._margin)
+        lines, columns = _not_below(heads, floor)
+        if not len(lines):
+            return
+        single = columns >= runs
+        opened, numbers = lines[~single], columns[~single]
+        inside, places = _not_below(folded[opened, :, numbers], floor[opened])
+        queries = torch.cat([opened[inside], lines[single]])
+        columns = torch.cat(
+            [numbers[inside] + places * runs, columns[single] + runs * (length - 1)]
+        )
+        found = Pairs(queries, columns + start, products[queries, columns])
+        with self._lock:
+            self._kept.append(found)
             self._count += len(queries)
             if self._count > self._limit:
                 self._prune()
             if self._count > self._limit:
                 raise TooManyError
 
-    def rows(self) -> Tensor:
-        """Return the candidates of each query, int64 [B, W], -1 where there is none.
-
-        Raises:
-            TooManyError: If one query has so many that the others' lines would be mostly empty.
-        """
+    def pairs(self) -> Pairs:
+        """Return the candidates, query by query."""
         self._prune()
-        queries, rows, _ = self._kept[0]
-        lines, place, width = _lines(queries, len(self._margin))
-        width = max(width, self._k)
-        if width * len(self._margin) > self._limit and len(self._margin) > 1:
-            raise TooManyError
-        out = rows.new_full((len(self._margin), width), -1)
-        out[queries[lines], place] = rows[lines]
-        return out
-
-    def _above(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the query and column of each product that is not below its query's floor."""
-        runs = products.shape[1] // _RUN
-        whole, rest = products[:, : runs * _RUN], products[:, runs * _RUN :]
-        floor = self._floor
-        folded = whole.unflatten(1, (runs, _RUN)) if runs else whole.reshape(len(whole), 0, _RUN)
-        highest = folded.amax(dim=2)
-        if runs >= self._k and bool((floor == -torch.inf).any()):
-            # k runs hold k rows at least as good as the k-th best maximum.
-            at_least = highest.topk(self._k, dim=1).values[:, -1] - self._margin
-            floor = torch.maximum(floor, at_least.nan_to_num(-torch.inf, torch.inf))
-        # "Not below" instead of "at least" lets NaN through, to be found out; -inf stays out.
-        lines, numbers = _not_below(highest, floor)
-        inside, places = _not_below(folded[lines, numbers], floor[lines])
-        queries, columns = lines[inside], numbers[inside] * _RUN + places
-        if rest.shape[1]:
-            more, last = _not_below(rest, floor)
-            queries = torch.cat([queries, more])
-            columns = torch.cat([columns, last + runs * _RUN])
-        return queries, columns
+        return self._kept[0]
 
     def _prune(self) -> None:
         if not self._kept:
             empty = torch.empty(0, dtype=torch.int64, device=self._margin.device)
-            self._kept = [(empty, empty, self._margin[:0])]
-        queries, rows, values = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
-        keep = ~(values < self._floor[queries])
-        self._kept = [(queries[keep], rows[keep], values[keep])]
-        self._count = len(self._kept[0][0])
+            self._kept = [Pairs(empty, empty, self._margin[:0])]
+        pairs = Pairs(*(torch.cat(parts) for parts in zip(*self._kept, strict=True)))
+        self._kept = [keep_best(pairs, self._margin, self._k)]
+        self._count = len(self._kept[0].queries)
+
+
+def keep_best(pairs: Pairs, margin: Tensor, k: int) -> Pairs:
+    """Return the pairs within `margin` [B] of their query's k-th best, query by query."""
+    by_query = pairs.queries.argsort(stable=True)
+    pairs = Pairs(*(part[by_query] for part in pairs))
+    table = spread(pairs.queries, pairs.values, len(margin), k, -torch.inf)
+    floor = _floor(table.topk(k, dim=1).values, margin)
+    keep = ~(pairs.values < floor[pairs.queries])
+    return Pairs(*(part[keep] for part in pairs))
+
+
+def spread(queries: Tensor, values: Tensor, count: int, width: int, empty: float) -> Tensor:
+    """Return values [P] as lines, one for each query; `queries` must ascend.
+
+    Args:
+        queries: The query of each value, from 0 to `count` - 1.
+        values: What to spread.
+        count: B.
+        width: The least number of columns.
+        empty: What fills a line's end.
+
+    Shape:
+        queries [P], values [P] -> [B, W].
+    """
+    lengths = torch.bincount(queries, minlength=count)
+    width = max(width, int(lengths.max()) if len(queries) else 0)
+    place = torch.arange(len(queries), device=queries.device)
+    place = place - (lengths.cumsum(0) - lengths)[queries]
+    lines = values.new_full((count, width), empty)
+    lines[queries, place] = values
+    return lines
+
+
+def _floor(best: Tensor, margin: Tensor) -> Tensor:
+    # NaN, of a damaged row, must not hide that row behind a bound that nothing passes.
+    return (best[:, -1] - margin).nan_to_num(torch.inf, torch.inf, -torch.inf)
 
 
 def _not_below(values: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    # "Not below" instead of "at least" lets NaN through, to be found out; -inf stays out.
     lines, columns = (~(values < floor[:, None]) & (values != -torch.inf)).nonzero(as_tuple=True)
     return lines, columns
-
-
-def _merge(best: Tensor, queries: Tensor, values: Tensor) -> Tensor:
-    """Return the largest of `best` [B, K] and of further values, each of its query."""
-    lines, place, width = _lines(queries, len(best))
-    more = best.new_full((len(best), width), -torch.inf)
-    more[queries[lines], place] = values[lines]
-    return torch.cat([best, more], dim=1).topk(best.shape[1], dim=1).values
-
-
-def _lines(queries: Tensor, count: int) -> tuple[Tensor, Tensor, int]:
-    """Return an order by query, each entry's place in its query's line, and the longest line."""
-    lines = queries.argsort(stable=True)
-    lengths = torch.bincount(queries, minlength=count)
-    ends = lengths.cumsum(0)
-    place = torch.arange(len(queries), device=queries.device)
-    place = place - (ends - lengths)[queries[lines]]
-    return lines, place, int(lengths.max()) if len(lengths) else 0

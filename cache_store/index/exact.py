@@ -1,8 +1,8 @@
 """Exact search: one matrix product over the whole cache, in blocks.
 
 Cost: B·N·D multiply-adds and one pass over the rows. The product may be coarse (`precision`): it
-only chooses candidates, every row that its error bound lets into the answer (`candidates`), and
-`rerank` gives those their final scores. So the answer is exact in any precision, even where many
+only chooses candidates, every row that its error bound lets into the answer (`scan`), and `rerank`
+gives those their final scores. So the answer is exact in any precision, even where many
 captions are almost, or entirely, equal.
 
 Memory on a CPU, beside the matrix, which may be memory-mapped: the rows in the form that is
@@ -22,14 +22,12 @@ import torch
 from torch import Tensor
 
 from cache_store.errors import DamagedError, DataError, MismatchError, UsageError
-from cache_store.index.candidates import Candidates, TooManyError
-from cache_store.index.precision import FORMS, Products, make_products
+from cache_store.index.candidates import TooManyError
+from cache_store.index.choice import choose
+from cache_store.index.precision import FORMS, Products
 from cache_store.index.rerank import IdLookup, order, rescore
-from cache_store.index.workers import Take, share_out
+from cache_store.index.scan import scan
 
-_BLOCK_BYTES = 1 << 20  # products of one block on one core
-_GPU_BLOCK_BYTES = 256 << 20
-_MOST_BLOCK_ROWS = 32_768
 _QUERIES = 1024  # queries searched at once
 _LIST_CELLS = 1 << 22  # candidates held at once
 
@@ -148,8 +146,13 @@ class ExactIndex:
         return scores, rows
 
     def _search_part(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if self._products is None:
+            self._products = choose(self.matrix, self._precision)
+        limit = _LIST_CELLS if len(queries) > 1 else len(self.matrix) + k
         try:
-            candidates = self._candidates(queries, k)
+            candidates = scan(
+                self._products, self.matrix, queries, k, limit, self._live, self.block_rows
+            )
         except TooManyError:
             # Very many almost equal rows: fewer queries at once, in the end one alone.
             half = len(queries) // 2
@@ -163,39 +166,6 @@ class ExactIndex:
                 hint="lqtse-cache verify shows which",
             )
         return order(final, candidates, k, self._ids)
-
-    def _candidates(self, queries: Tensor, k: int) -> Tensor:
-        """Return the rows that may be among the k best, int64 [B, W], -1 where there is none.
-
-        Raises:
-            TooManyError: If they are too many to hold for so many queries.
-        """
-        if self._products is None:
-            self._products = make_products(self.matrix, self._precision)
-        asked, error = self._products.ask(queries)
-        step = self.block_rows or self._block_rows(len(queries))
-        limit = _LIST_CELLS if len(queries) > 1 else len(self.matrix) + 1
-        found = Candidates(2 * error, k, limit)
-
-        def work(take: Take) -> None:
-            for number in iter(take, None):
-                start = number * step
-                stop = min(start + step, len(self.matrix))
-                products = products_of(asked, start, stop)
-                if self._live is not None:
-                    products.masked_fill_(~self._live[start:stop], -torch.inf)
-                found.add(products, start)
-
-        products_of = self._products.block
-        blocks = -(-len(self.matrix) // step)
-        share_out(work, blocks, alone=self.device.type != "cpu")
-        return found.rows()
-
-    def _block_rows(self, queries: int) -> int:
-        if self.device.type != "cpu":
-            return max(1024, _GPU_BLOCK_BYTES // (4 * max(queries, self.matrix.shape[1])))
-        # Its products stay in a core's own cache.
-        return min(_MOST_BLOCK_ROWS, max(1024, _BLOCK_BYTES // (4 * max(queries, 1))))
 
 
 def check_queries(queries: Tensor, dim: int) -> None:

@@ -9,15 +9,13 @@ lets into the answer.
     int8       rows and queries as whole numbers times a scale of their own; for CPUs with
                AVX512_VNNI or AMX, twice as fast again and half the memory of float16
 
-Which is fastest is measured once a process, in a few milliseconds. The answers do not depend on it.
+Which of them to take is `choice`'s to say. The answers do not depend on it.
 
 Letters: B queries, N rows, M rows of a block, D embedding size.
 """
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -34,9 +32,6 @@ _BLOCK = 512  # rows converted at once, few enough for a core's own cache
 _SAMPLE = 8192  # rows whose mean stands for all
 _LONGEST = 1.0 + max(NORM_TOLERANCE.values())  # the norm of a stored row at most
 _TINY = 1e-30  # instead of a scale of zero
-_NARROW = (
-    16  # vectors shorter than this gain nothing; and PyTorch's product of int8 is wrong for D = 1
-)
 
 
 class Products(Protocol):
@@ -156,47 +151,3 @@ FORMS: dict[str, Callable[[Tensor], Products]] = {
     "bfloat16": BFloat16,
     "int8": Int8,
 }
-
-
-def make_products(matrix: Tensor, precision: str) -> Products:
-    """Return the rows in a precision of `FORMS`, or for "auto" in the fastest one.
-
-    Raises:
-        DamagedError: If a row is not finite (int8; other forms give such rows as candidates).
-    """
-    if matrix.shape[1] < _NARROW:
-        precision = "float32"
-    if precision == "auto":
-        precision = "float32"
-        if matrix.device.type == "cpu":
-            precision = fastest()
-            if precision == "int8" and matrix.numel() > RESIDENT_BYTES:
-                precision = "bfloat16" if _time("bfloat16") < _time("float32") else "float32"
-    return FORMS[precision](matrix)
-
-
-def fastest() -> str:
-    """Return the precision in which this CPU multiplies fastest."""
-    return min(FORMS, key=_time)
-
-
-@functools.cache
-def _time(precision: str) -> float:
-    """Return the seconds of a small product on one thread; infinity where it can't be had."""
-    generator = torch.Generator().manual_seed(0)
-    rows, queries = (torch.randn(n, 256, generator=generator) / 16 for n in (2048, 32))
-
-    def work(take: Take) -> float:
-        form = FORMS[precision](rows)
-        asked, _ = form.ask(queries)
-        seconds = []
-        for _ in range(5):
-            begin = time.perf_counter()
-            form.block(asked, 0, len(rows))
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
-
-    try:
-        return float(share_out(work, 2)[0])
-    except (RuntimeError, AttributeError):  # this build of PyTorch lacks the operation
-        return float("inf")

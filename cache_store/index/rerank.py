@@ -43,7 +43,9 @@ def rescore(matrix: Tensor, queries: Tensor, rows: Tensor) -> Tensor:
     step = max(1, _GATHER_BYTES // (8 * matrix.shape[1] * max(1, len(rows))))
     for start in range(0, rows.shape[1], step):
         part = rows[:, start : start + step].clamp(min=0).to(matrix.device)
-        vectors = matrix[part].to(device, torch.float64)
+        # index_select is ten times as fast on a CPU as indexing by a tensor.
+        vectors = matrix.index_select(0, part.flatten()).to(device, torch.float64)
+        vectors = vectors.unflatten(0, part.shape)
         scores[:, start : start + step] = (vectors * wide[:, None, :]).sum(-1).float()
     return scores.to(rows.device).masked_fill(rows < 0, -torch.inf)
 
