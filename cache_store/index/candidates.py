@@ -66,9 +66,11 @@ class Candidates:
         runs = products.shape[1] // length
         folded = products[:, : runs * length].unflatten(1, (length, runs))
         heads = torch.cat([folded.amax(dim=1), products[:, runs * length :]], dim=1)
-        with self._lock:
-            self._best = torch.cat([self._best, heads], dim=1).topk(self._k, dim=1).values
-            floor = _floor(self._best, self._margin)
+        # Not under the lock: a thread put aside here must not hold up the others. Where two write
+        # at once, what one of them found is lost, and the floor is lower than it might be.
+        best = torch.cat([self._best, heads], dim=1).topk(self._k, dim=1).values
+        self._best = best
+        floor = _floor(best, self._margin)
         lines, columns = _not_below(heads, floor)
         if not len(lines):
             return
