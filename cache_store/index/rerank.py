@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from cache_store.checks import NORM_TOLERANCE
+from cache_store.index.workers import Take, share_out
 
 IdLookup = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.str_]]
 
-_GATHER_BYTES = 32 << 20  # float64 values held at once
+_GATHER_BYTES = 2 << 20  # float64 values held at once, by a core
+_GPU_GATHER_BYTES = 128 << 20
 
 
 def rescore(matrix: Tensor, queries: Tensor, rows: Tensor) -> Tensor:
@@ -39,15 +41,24 @@ def rescore(matrix: Tensor, queries: Tensor, rows: Tensor) -> Tensor:
     # MPS has no float64: let the CPU do this small part.
     device = torch.device("cpu") if matrix.device.type == "mps" else matrix.device
     wide = queries.to(device, torch.float64)
-    scores = torch.empty(rows.shape, dtype=torch.float32, device=device)
-    step = max(1, _GATHER_BYTES // (8 * matrix.shape[1] * max(1, len(rows))))
-    for start in range(0, rows.shape[1], step):
-        part = rows[:, start : start + step].clamp(min=0).to(matrix.device)
-        # index_select is ten times as fast on a CPU as indexing by a tensor.
-        vectors = matrix.index_select(0, part.flatten()).to(device, torch.float64)
-        vectors = vectors.unflatten(0, part.shape)
-        scores[:, start : start + step] = (vectors * wide[:, None, :]).sum(-1).float()
-    return scores.to(rows.device).masked_fill(rows < 0, -torch.inf)
+    flat = rows.flatten().clamp(min=0).to(matrix.device)
+    scores = torch.empty(len(flat), dtype=torch.float32, device=device)
+    room = _GATHER_BYTES if device.type == "cpu" else _GPU_GATHER_BYTES
+    step = max(1, room // (8 * matrix.shape[1]))
+
+    def work(take: Take) -> None:
+        for number in iter(take, None):
+            part = slice(number * step, (number + 1) * step)
+            numbers = torch.arange(part.start, min(part.stop, len(flat)), device=device)
+            # index_select is ten times as fast on a CPU as indexing by a tensor.
+            vectors = matrix.index_select(0, flat[part]).to(device, torch.float64)
+            vectors *= wide.index_select(0, numbers // rows.shape[1])
+            scores[part] = vectors.sum(dim=1).float()
+
+    # Not by PyTorch's own threads: after an operation they spin, in the way of FAISS's.
+    share_out(work, -(-len(flat) // step), alone=device.type != "cpu")
+    found = scores.to(rows.device).unflatten(0, rows.shape)
+    return found.masked_fill(rows < 0, -torch.inf)
 
 
 def product_error(queries: Tensor) -> Tensor:
