@@ -2,11 +2,11 @@
 
     python benchmarks/open.py DATA --rows 1000000
 
-Makes a cache of as many captions as are asked for, with vectors drawn as in
-`retrieve.py` (DATA is the same folder); then a process of its own opens it and searches it exactly,
-as `lqtse-cache search` does, and prints after each step the seconds and the resident memory: all of
-it, and without the pages of mapped files, which the system takes back when it needs them. The files
-are in the system's file cache. Linux only, for /proc.
+Makes a cache of as many captions as are asked for, with vectors drawn as in `retrieve.py` (DATA is
+the same folder); then a process of its own opens it and searches it exactly, and prints after each
+step the seconds and the resident memory: all of it, and without the pages of mapped files, which
+the system takes back when it needs them. The files are in the system's file cache. Linux only, for
+/proc.
 """
 
 from __future__ import annotations
