@@ -95,14 +95,20 @@ class Lean(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> bytes:
         asked = json.loads(body)
-        text = asked["messages"][-1]["content"]
+        text = asked["messages"][-1]["content"] if asked.get("messages") else ""
         sounds, count = SOUNDS.search(text), COUNT.search(text)
         names = sounds[1].rstrip(" .").split(", ") if sounds else ["a bell"]
         captions = [self._caption(names) for _ in range(int(count[1]) if count else 1)]
         said = {"role": "assistant", "content": json.dumps({"captions": captions})}
-        usage = {"prompt_tokens": len(text) // 4, "completion_tokens": 15 * len(captions)}
+        read, written = len(text) // 4, 15 * len(captions)
+        usage = {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        }
         choice = {"index": 0, "finish_reason": "stop", "message": said}
-        reply = {"model": "scripted", "choices": [choice], "usage": usage, "object": "completion"}
+        reply = {"id": "0", "created": 0, "model": "scripted", "object": "chat.completion"}
+        reply |= {"choices": [choice], "usage": usage}
         return json.dumps(reply).encode()
 
     @staticmethod

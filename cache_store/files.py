@@ -19,7 +19,7 @@ from pathlib import Path
 
 TMP_PREFIX = ".tmp-"
 NAME_LENGTH = 32  # hexadecimal characters of a content file's name: the first 128 bits of its hash
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18  # bytes; larger ones are no faster and raise the peak of a small command
 
 
 class FileLayer:
