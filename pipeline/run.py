@@ -113,7 +113,7 @@ def counts_of(progress: Progress) -> dict[str, Any]:
         "unanswered": traffic.failed,
         "prompt_tokens": traffic.prompt_tokens,
         "completion_tokens": traffic.completion_tokens,
-        "seconds": round(progress.seconds, 1),
+        "seconds": round(progress.seconds, 3),
     }
     if progress.priced:
         counts["usd"] = round(traffic.usd, 6)
