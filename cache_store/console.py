@@ -57,8 +57,6 @@ def run(app: typer.Typer, prog: str, args: Sequence[str] | None = None) -> int:
     # Threads that wait for each other while spinning stall torch as soon as another process wants
     # a core: eightfold slower training was measured. It counts only before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Arrow's own allocator keeps some 7 MB more, and gives memory back later than the system's.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     arguments = list(sys.argv[1:] if args is None else args)
     as_json = "--json" in arguments
     # A `kill` becomes the same clean stop as Ctrl-C.
