@@ -469,7 +469,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(
 
     backend = ScriptedBackend()
     with monkeypatch.context() as patch:
-        patch.setattr("cache_store.writer.write_table", full)
+        patch.setattr("cache_store.commits.write_table", full)
         with pytest.raises(StorageError, match="the disk is full"):
             run(tmp_path, 20, backend)
     assert newest_manifest(tmp_path) is None
