@@ -136,6 +136,8 @@ class ScriptedServer:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        for _ in range(3):  # a transport closes its socket in the next turns of the loop
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
