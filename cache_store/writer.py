@@ -38,6 +38,7 @@ from cache_store.manifest import (
     check_file,
     manifest_path,
     newest_manifest,
+    parse_manifest,
 )
 from cache_store.one_space import Held
 from cache_store.resume import find_unlisted, space_of
@@ -179,7 +180,7 @@ class CacheWriter:
             space=self._held.space if draft.data else None,
             dtype=self._held.dtype if draft.data else None,
         ).sealed()
-        path = manifest_path(self.path, draft.number)
+        path, content = manifest_path(self.path, draft.number), draft.to_bytes()
         with storage_errors(path):
             self._lease.check()
         try:
@@ -189,16 +190,18 @@ class CacheWriter:
                 if previous.number == 0:
                     self.layer.sync_name(self.path)
                 self.layer.sync_folder(self.path)
-                link_file(path, draft.to_bytes(), self.layer)
+                link_file(path, content, self.layer)
         except FileExistsError as error:
             raise LeaseHeldError(
                 "another process published meanwhile",
                 where=path,
                 hint="Nothing is lost: run the same command again",
             ) from error
-        self.manifest = draft
+        # What everyone reads from now on: JSON sorts names and has no tuples, so a card made from
+        # the draft would differ from one made from the file.
+        self.manifest = parse_manifest(content, draft.number, path)
         self.write_card()
-        return draft
+        return self.manifest
 
     def write_card(self) -> None:
         """Write README.md anew if it is not the newest manifest's card."""

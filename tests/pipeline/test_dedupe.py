@@ -84,7 +84,7 @@ def test_no_search_returns_what_was_removed_whenever_the_index_was_built(
 
 def test_what_was_removed_is_gone_from_every_view_but_the_files(cache: Path) -> None:
     dedupe(cache, NEAR)
-    assert verify_cache(cache).whole
+    assert verify_cache(cache).whole and verify_cache(cache).notes == []
     with open_cache(cache) as store:
         assert store.as_dataset().num_rows == 4
         facts = store.stats()
