@@ -55,7 +55,7 @@ def results_page(ablation: Ablation, arms: Sequence[ArmSummary], command: str) -
         "",
         table(ablation, arms),
         "",
-        f"{len(ablation.seeds)} seeds an arm; {most}{config.steps:,} steps of {mixtures} "
+        f"{_seeds(len(ablation.seeds))} an arm; {most}{config.steps:,} steps of {mixtures} "
         f"mixtures of {config.seconds:g} s at {config.sample_rate:,} Hz{trained}; the separator "
         f"`{config.model}`. Scored on {evaluate.mixtures:,} mixtures at {evaluate.snr:g} dB"
         f"{where}, asked with {evaluate.queries} queries. SDRi is the improvement of "
@@ -71,3 +71,7 @@ def results_page(ablation: Ablation, arms: Sequence[ArmSummary], command: str) -
     if missing:
         lines += [f"Not finished, so not in the table: {', '.join(missing)}.", ""]
     return "\n".join(lines)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
