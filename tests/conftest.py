@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# Under `nohup` or a shell's `&`, Ctrl-C is ignored and every child inherits that; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch and FAISS are imported: tests compare bits, and share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -65,7 +65,7 @@ def test_a_failure_holds_up_nothing_else_and_is_told(world: World, tmp_path: Pat
 
 
 def test_killed_and_run_again_it_goes_on_from_the_checkpoint(world: World, tmp_path: Path) -> None:
-    train = TRAIN.replace("steps = 2", "steps = 60")
+    train = TRAIN.replace("steps = 2", "steps = 200")
     ablation = plan(world, tmp_path, train=train, arms=ARMS.split("\n\n")[0], top="seeds = [0]")
     out = ablation.out
     command = [
