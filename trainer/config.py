@@ -53,7 +53,8 @@ class TrainConfig:
         negative: How far a condition is steered away from the interferer's; 0 for not at all, and
             0.5 makes a separator that heeds `--not`.
         negative_share: Share of the mixtures that are asked for so.
-        model: The separator's size, see `trainer.models`.
+        model: The separator, see `trainer.models`.
+        sizes: What to change of that separator's sizes, `channels=8,16,32 depth=2` say.
         sample_rate: At which it hears and speaks, in Hz.
         seconds: Length of a mixture.
         snr_min: Lower end of the target's level against the interferers, in dB.
@@ -125,6 +126,7 @@ class TrainConfig:
     negative: float = 0.0
     negative_share: float = 0.5
     model: str = "small"
+    sizes: str = ""
     sample_rate: int = 8000
     seconds: float = 2.0
     snr_min: float = -5.0

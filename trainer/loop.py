@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from cache_store.spaces.base import Space
-    from trainer.models import FilmUNet
+    from trainer.models import SeparatorModel
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Trainer:
         config: TrainConfig,
         folder: RunFolder,
         prepared: Prepared,
-        model: FilmUNet,
+        model: SeparatorModel,
         accelerator: Accelerator,
     ) -> None:
         self.config = config

@@ -34,7 +34,7 @@ from cache_store.files import replace_file
 from cache_store.manifest import SpaceRecord
 
 if TYPE_CHECKING:
-    from trainer.models import FilmUNet
+    from trainer.models import SeparatorModel
 
 FORMAT = "1"
 CHECKPOINTS = ("best", "last")
@@ -165,7 +165,7 @@ def read_record(folder: RunFolder) -> RunRecord:
     )
 
 
-def build_from_record(record: RunRecord) -> FilmUNet:
+def build_from_record(record: RunRecord) -> SeparatorModel:
     """The separator of a run, with its initial weights."""
     from trainer.models import build_model
 
@@ -178,7 +178,7 @@ def build_from_record(record: RunRecord) -> FilmUNet:
     )
 
 
-def load_model(folder: RunFolder, which: str = "best") -> tuple[FilmUNet, RunRecord]:
+def load_model(folder: RunFolder, which: str = "best") -> tuple[SeparatorModel, RunRecord]:
     """The trained separator of a run, ready for inference on the CPU.
 
     Args:

@@ -31,7 +31,7 @@ from trainer.streaming import CHUNK_SECONDS, separate_stream
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from trainer.models import FilmUNet
+    from trainer.models import SeparatorModel
 
 _BLOCK_SECONDS = 5.0
 NEGATIVE = 0.5  # how far to steer a separator that was not trained for it
@@ -67,7 +67,7 @@ class Separator:
         queries: From text to condition.
     """
 
-    def __init__(self, model: FilmUNet, record: RunRecord, queries: TextQueries) -> None:
+    def __init__(self, model: SeparatorModel, record: RunRecord, queries: TextQueries) -> None:
         self.model = model
         self.record = record
         self.queries = queries

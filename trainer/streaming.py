@@ -21,7 +21,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trainer.models import FilmUNet
+    from trainer.models import SeparatorModel
 
 FADE_SECONDS = 0.05
 CHUNK_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Chunks:
         return self.length - self.overlap
 
     @classmethod
-    def of(cls, model: FilmUNet, seconds: float = CHUNK_SECONDS) -> Chunks:
+    def of(cls, model: SeparatorModel, seconds: float = CHUNK_SECONDS) -> Chunks:
         """Chunks for a model: of about `seconds`, and more where its reach asks for it."""
         unit = model.chunk_multiple
         fade = round(FADE_SECONDS * model.sample_rate)
@@ -72,7 +72,7 @@ def _up(value: int, unit: int) -> int:
 
 
 def separate_blocks(
-    model: FilmUNet,
+    model: SeparatorModel,
     blocks: Iterable[NDArray[np.float32]],
     condition: Tensor,
     level: Tensor,
@@ -183,7 +183,7 @@ def measure_level(blocks: Iterable[NDArray[np.float32]], channels: int) -> Tenso
 
 
 def separate_stream(
-    model: FilmUNet,
+    model: SeparatorModel,
     read: Callable[[], Iterator[NDArray[np.float32]]],
     condition: Tensor,
     *,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from trainer.loop import TrainResult
-    from trainer.models import FilmUNet
+    from trainer.models import SeparatorModel
     from trainer.prepare import Prepared
 
 # Settings that do not shape what is learned, and may differ when a run goes on.
@@ -220,15 +220,16 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         ) from error
 
 
-def _model(config: TrainConfig, prepared: Prepared) -> tuple[FilmUNet, RunRecord]:
+def _model(config: TrainConfig, prepared: Prepared) -> tuple[SeparatorModel, RunRecord]:
     """The separator with its initial weights, and the record of the run."""
     import numpy as np
     import torch
 
-    from trainer.models import build_model, size_record
+    from trainer.models import build_model, parse_sizes, size_record
 
     model = build_model(
         config.model,
+        parse_sizes(config.sizes),
         condition_dim=prepared.space.dim,
         sample_rate=config.sample_rate,
         seed=config.seed,

@@ -73,6 +73,10 @@ def train(
         ),
     ] = None,
     model: Annotated[Optional[str], typer.Option(help="small or base.")] = None,
+    sizes: Annotated[
+        Optional[str],
+        typer.Option(help='What to change of its sizes: "channels=8,16,32 depth=2".'),
+    ] = None,
     steps: Annotated[Optional[int], typer.Option(help="Optimizer steps.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
     where: Annotated[
@@ -170,6 +174,7 @@ def train(
         "diversity": diversity,
         "negative": negative,
         "model": model,
+        "sizes": sizes,
         "steps": steps,
         "seed": seed,
         "where": where,

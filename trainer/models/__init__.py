@@ -1,27 +1,38 @@
 """The separators by name.
 
-    small   for 8 kHz, minutes on a CPU
-    base    for 16 kHz and more, on a GPU
+    small   a U-Net for 8 kHz, minutes on a CPU
+    base    a U-Net for 16 kHz and more, on a GPU
 
-A model is a module with `forward(mixture [B, T], condition [B, D], level [B] | None) -> [B, T]`
-and the attributes `sample_rate`, `condition_dim`, `chunk_multiple` and `reach` (in samples), which
-`trainer.separate` needs for long recordings.
+A name stands for a size, and a size knows how to build its separator: see `trainer.models.base` for
+what that is, and for how to add one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 import torch
 
 from cache_store.errors import ConfigError, UsageError
+from trainer.models.base import ModelSize, SeparatorModel
 from trainer.models.unet import FilmUNet, UNetSize
 
-__all__ = ["MODELS", "FilmUNet", "UNetSize", "build_model", "resolve_size", "size_record"]
+__all__ = [
+    "MODELS",
+    "FilmUNet",
+    "ModelSize",
+    "SeparatorModel",
+    "UNetSize",
+    "build_model",
+    "parse_sizes",
+    "resolve_size",
+    "size_record",
+]
 
-MODELS: dict[str, UNetSize] = {
+MODELS: dict[str, ModelSize] = {
     "small": UNetSize(channels=(24, 48, 96), depth=1, patch=(4, 4), condition=64),
     "base": UNetSize(channels=(32, 64, 128, 192, 256), depth=1, patch=(4, 2), condition=128),
 }
@@ -34,12 +45,12 @@ def build_model(
     condition_dim: int,
     sample_rate: int,
     seed: int = 0,
-) -> FilmUNet:
+) -> SeparatorModel:
     """Build a separator with fresh weights; the same seed gives the same weights.
 
     Args:
         name: One of `MODELS`.
-        sizes: Fields of `UNetSize` that replace those of `name`.
+        sizes: Fields of its size that replace those of `name`.
         condition_dim: D, the size of the condition.
         sample_rate: Of the audio, in Hz.
         seed: Of the initial weights. The global random state is left as it was.
@@ -48,22 +59,23 @@ def build_model(
         UsageError: There is no model of that name.
         ConfigError: `sizes` cannot work.
     """
-    if name not in MODELS:
-        raise UsageError("no such model", where=name, expected=" | ".join(MODELS))
     size = resolve_size(name, sizes or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FilmUNet(size, condition_dim=condition_dim, sample_rate=sample_rate)
+        return size.build(condition_dim=condition_dim, sample_rate=sample_rate)
 
 
-def resolve_size(name: str, sizes: Mapping[str, Any]) -> UNetSize:
+def resolve_size(name: str, sizes: Mapping[str, Any]) -> ModelSize:
     """The size called `name` with some fields replaced.
 
     Raises:
+        UsageError: There is no model of that name.
         ConfigError: An unknown field, or a value that cannot work; all faults together.
     """
-    known = {field.name for field in fields(UNetSize)}
-    faults = [
+    if name not in MODELS:
+        raise UsageError("no such model", where=name, expected=" | ".join(MODELS))
+    known = {field.name for field in fields(MODELS[name])}
+    unknown = [
         f"model size {key!r} must be one of {', '.join(sorted(known))}"
         for key in sizes
         if key not in known
@@ -74,25 +86,46 @@ def resolve_size(name: str, sizes: Mapping[str, Any]) -> UNetSize:
         if key in known
     }
     size = replace(MODELS[name], **given)
-    if not (isinstance(size.channels, tuple) and _positive(size.channels)):
-        faults.append(f"channels must be a list of positive numbers, got {size.channels!r}")
-    if not (isinstance(size.patch, tuple) and len(size.patch) == 2 and _positive(size.patch)):
-        faults.append(f"patch must be two positive numbers, got {size.patch!r}")
-    for key in ("depth", "condition"):
-        if not _positive((getattr(size, key),)):
-            faults.append(f"{key} must be a positive number, got {getattr(size, key)!r}")
-    if faults:
+    if faults := [*unknown, *size.faults()]:
         raise ConfigError(faults)
     return size
 
 
-def size_record(size: UNetSize) -> dict[str, Any]:
+def parse_sizes(text: str) -> dict[str, Any]:
+    """Fields of a size from text, as `--sizes` takes them: `channels=8,16,32 depth=2`.
+
+    A value is a whole number, a decimal, a word, or several of them with commas between them; one
+    value with a comma after it is a list of one.
+
+    Raises:
+        ConfigError: Not fields with values, or one field twice; all faults together.
+    """
+    sizes: dict[str, Any] = {}
+    faults = []
+    for part in text.split():
+        key, equals, value = part.partition("=")
+        values = [_value(item) for item in value.split(",") if item]
+        if not (key and equals and values):
+            faults.append(f"`sizes` must be fields such as channels=8,16 depth=1, got {part!r}")
+        elif key in sizes:
+            faults.append(f"`sizes` has {key!r} twice")
+        else:
+            sizes[key] = values if "," in value else values[0]
+    if faults:
+        raise ConfigError(faults)
+    return sizes
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def size_record(size: ModelSize) -> dict[str, Any]:
     """A size as plain values, for a run's record."""
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in asdict(size).items()
     }
-
-
-def _positive(values: tuple[Any, ...]) -> bool:
-    return bool(values) and all(isinstance(value, int) and value > 0 for value in values)

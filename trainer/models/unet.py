@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.models.base import ModelSize, SeparatorModel, are_positive, is_positive
 from trainer.models.film import FilmBlock, FilmStack
 from trainer.models.stft import Stft, pad_frames, window_length
 
@@ -32,7 +33,7 @@ OUTPUT_MAPS = 2
 
 
 @dataclass(frozen=True)
-class UNetSize:
+class UNetSize(ModelSize):
     """How large a network is.
 
     Attributes:
@@ -53,8 +54,24 @@ class UNetSize:
         levels = 2 ** (len(self.channels) - 1)
         return self.patch[0] * levels, self.patch[1] * levels
 
+    def faults(self) -> list[str]:
+        """A clause for each value that cannot work."""
+        faults = []
+        if not are_positive(self.channels):
+            faults.append(f"channels must be a list of positive numbers, got {self.channels!r}")
+        if not are_positive(self.patch, 2):
+            faults.append(f"patch must be two positive numbers, got {self.patch!r}")
+        for key in ("depth", "condition"):
+            if not is_positive(getattr(self, key)):
+                faults.append(f"{key} must be a positive number, got {getattr(self, key)!r}")
+        return faults
 
-class FilmUNet(nn.Module):
+    def build(self, *, condition_dim: int, sample_rate: int) -> FilmUNet:
+        """A U-Net of this size."""
+        return FilmUNet(self, condition_dim=condition_dim, sample_rate=sample_rate)
+
+
+class FilmUNet(SeparatorModel):
     """See the module.
 
     Args:
@@ -65,7 +82,7 @@ class FilmUNet(nn.Module):
 
     def __init__(self, size: UNetSize, *, condition_dim: int, sample_rate: int) -> None:
         super().__init__()
-        self.size = size
+        self.size: UNetSize = size
         self.condition_dim = condition_dim
         self.sample_rate = sample_rate
         self.stft = Stft(window_length(sample_rate, size.stride[0]))
@@ -108,19 +125,7 @@ class FilmUNet(nn.Module):
         return (math.ceil(frames) + self.size.stride[1] + 2) * self.stft.hop
 
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
-        """Estimate the sound that the condition asks for.
-
-        Args:
-            mixture: Samples.
-            condition: Unit norm.
-            level: The RMS to normalise by, the mixture's own by default.
-
-        Shape:
-            - mixture: `[B, T]`
-            - condition: `[B, D]`
-            - level: `[B]`
-            - returns: float32 `[B, T]`
-        """
+        """See `SeparatorModel.forward`."""
         if level is None:
             level = mixture.float().square().mean(-1).sqrt()
         level = level.float().clamp_min(SMALLEST_LEVEL)[:, None]

@@ -1,0 +1,100 @@
+"""What every separator is to the rest: a module that can be trained, saved and run in chunks.
+
+To add a separator, write a module of its own with two classes, a `SeparatorModel` and the frozen
+`ModelSize` that builds it, and name its sizes in `trainer.models.MODELS`. Everything else
+(training, checkpoints, evaluation, long recordings) knows no more of it than what is here.
+
+Letters: B batch, T samples, D embedding size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelSize(ABC):
+    """How large a separator is: whole numbers, decimals, text and tuples of them, no more.
+
+    A run records these values, and builds its separator from them alone: give a new field the
+    default that older runs were built by.
+    """
+
+    @abstractmethod
+    def faults(self) -> list[str]:
+        """A clause for each value that cannot work; none for a size that can be built."""
+
+    @abstractmethod
+    def build(self, *, condition_dim: int, sample_rate: int) -> SeparatorModel:
+        """A separator of this size; its weights come from torch's random state.
+
+        Args:
+            condition_dim: D.
+            sample_rate: Of the audio, in Hz.
+
+        Raises:
+            ConfigError: The size does not go with that sample rate.
+        """
+
+
+class SeparatorModel(nn.Module, ABC):
+    """A separator.
+
+    In evaluation mode it must be local and, given `level`, shift-invariant: a chunk of a recording
+    that begins on the grid of `chunk_multiple` comes out as in the whole, but for `reach` samples
+    at each cut.
+
+    Attributes:
+        size: What it was built by.
+        sample_rate: In Hz.
+        condition_dim: D.
+    """
+
+    size: ModelSize
+    sample_rate: int
+    condition_dim: int
+
+    @property
+    @abstractmethod
+    def chunk_multiple(self) -> int:
+        """Samples by which a chunk may begin later without changing what the network sees."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Samples on each side beyond which nothing changes a value of the output."""
+
+    @abstractmethod
+    def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
+        """Estimate the sound that the condition asks for.
+
+        Args:
+            mixture: Samples.
+            condition: Unit norm.
+            level: The RMS of the whole recording that `mixture` is a chunk of, for separators that
+                normalise by it; the mixture's own by default.
+
+        Shape:
+            - mixture: `[B, T]`, any T from 1 on
+            - condition: `[B, D]`
+            - level: `[B]`
+            - returns: float32 `[B, T]`
+        """
+
+
+def is_positive(value: object) -> bool:
+    """Whether a value of a size is a whole number above zero."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def are_positive(values: object, count: int | None = None) -> bool:
+    """Whether a value of a size is a tuple of `count` (or any) whole numbers above zero."""
+    return (
+        isinstance(values, tuple)
+        and bool(values)
+        and all(map(is_positive, values))
+        and (count is None or len(values) == count)
+    )
