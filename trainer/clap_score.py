@@ -18,6 +18,7 @@ Letters: B estimates, T samples, D embedding size.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,11 +55,14 @@ class ClapScorer:
         Raises:
             AudioError: Samples are not finite.
         """
-        with progress("embed audio", len(sounds), "sounds") as advance:
-            parts = []
+        parts = []
+        # A bar for each of the sounds of a list would be no help.
+        many = len(sounds) > _BATCH
+        with progress("embed audio", len(sounds), "sounds") if many else nullcontext() as advance:
             for part in sounds.split(_BATCH):
                 parts.append(embed_crops(part, self.space, self.sample_rate))
-                advance(len(part))
+                if advance is not None:
+                    advance(len(part))
         return torch.cat(parts)
 
     def score(
@@ -129,7 +133,8 @@ def load_ears(
     """
     from cache_store.spaces import load_space
 
-    spec = spec or (record.name if is_model(record) else "")
+    if is_model(record) and (not spec or spec.startswith("stored:")):
+        spec = record.name
     space = load_space(spec, device=device, space_name=space_name or None) if spec else None
     if space is not None:
         check_space(space.record, record, f"--space {spec}")

@@ -17,6 +17,9 @@ from trainer.intervals import Interval, bootstrap_mean
 
 TITLES = {"sdri": "SDRi", "si_sdri": "SI-SDRi", "sdr": "SDR", "si_sdr": "SI-SDR"}
 TITLES |= {"bss_sdri": "BSS-eval SDRi", "bss_sdr": "BSS-eval SDR"}
+TITLES |= {"level": "level to the mixture", "level_absent": "level with an absent query"}
+COSINES = {"clap_score": "CLAPScore", "clap_score_i": "CLAPScore-i"}
+COSINES |= {"clap_score_target": "CLAPScore with the target", "ref_clap_score": "RefCLAPScore"}
 IDENTITY = ("target", "interferer", "snr_db")  # what makes two rows the same mixture
 
 
@@ -91,6 +94,11 @@ def parse_named(arguments: Sequence[str]) -> list[Results]:
     return results
 
 
+def title(metric: str) -> str:
+    """What a metric is called in a table, with its unit: "SDRi, dB"."""
+    return COSINES.get(metric) or f"{TITLES.get(metric, metric)}, dB"
+
+
 def mean_of(results: Results, metric: str) -> Interval:
     """The mean of a metric over the mixtures, its interval over target recordings."""
     return bootstrap_mean(results.column(metric), results.targets())
@@ -123,17 +131,16 @@ def difference(ours: Results, theirs: Results, metric: str) -> Interval:
 
 
 def table(results: Sequence[Results], metrics: Sequence[str]) -> str:
-    """A Markdown table: a row an evaluation, a column a metric in dB, the difference to the first.
+    """A Markdown table: a row an evaluation, a column a metric, the difference to the first.
 
     Args:
         results: At least one; the others are compared with the first, by the first metric.
         metrics: Columns of the CSV files.
     """
     base = results[0]
-    titles = [TITLES.get(metric, metric) for metric in metrics]
-    headings = [f"{title}, dB" for title in titles]
+    headings = [title(metric) for metric in metrics]
     if len(results) > 1:
-        headings.append(f"{titles[0]}, minus {base.name}")
+        headings.append(f"{headings[0].removesuffix(', dB')}, minus {base.name}")
     lines = [f"| run | {' | '.join(headings)} |", "|---" * (len(headings) + 1) + "|"]
     for one in results:
         cells = [str(mean_of(one, metric)) for metric in metrics]

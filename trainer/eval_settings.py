@@ -33,9 +33,13 @@ class EvalSettings:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         sounds: A folder for mixtures, targets and estimates to listen to; None for none.
         sounds_count: Of how many mixtures.
+        worst: Whether these are the mixtures with the lowest SDRi; else they are the first.
         list: An evaluation list of the field (`lists`), whose audio lies in `audio`; "" for
             mixtures of our own making. `where`, `mixtures` and `seconds` do not concern it.
         bss: Whether to measure BSS-eval's SDR too, which takes long.
+        clap_score: Whether to measure CLAPScore too, which needs a model that embeds audio.
+        say_not: Whether to say what to leave out too: the interferer's own text, as `separate
+            --not` does.
         average: How a list's scores are averaged; "" for the list's own way.
 
     Raises:
@@ -56,8 +60,11 @@ class EvalSettings:
     device: str = "auto"
     sounds: Path | None = None
     sounds_count: int = 10
+    worst: bool = False
     list: str = ""
     bss: bool = False
+    clap_score: bool = False
+    say_not: bool = False
     average: str = ""
 
     def __post_init__(self) -> None:
@@ -78,6 +85,10 @@ class EvalSettings:
             yield fault("average", "one of " + ", ".join(AVERAGES))
         if self.list and self.queries == "audio":
             yield "a list is asked with its own texts: `queries` must be caption or label"
+        if self.list and self.say_not:
+            yield "a list does not say what else is in a mixture: `say_not` cannot be used with it"
+        if self.worst and self.sounds is None:
+            yield "the worst mixtures need a folder to go to: `sounds` must be given"
         for name in ("mixtures", "sounds_count"):
             if getattr(self, name) < 1:
                 yield fault(name, "at least 1")

@@ -21,25 +21,32 @@ import torch
 from cache_store.clips import ClipReject, ClipTable, read_clips, usable
 from cache_store.errors import storage_errors
 from cache_store.files import replace_file
+from trainer.clap_score import SCORES, ClapScorer, load_ears
 from trainer.clip_audio import ClipAudio
+from trainer.conditioning.negative import NEGATIVE, steer_away
 from trainer.embeddings import clip_embeddings
 from trainer.eval_settings import EvalSettings
 from trainer.held_out import plan_mixtures
 from trainer.intervals import Interval, bootstrap_mean
+from trainer.leak import absent_clips, level_db
 from trainer.metrics import all_metrics, bss_metrics
 from trainer.places import check_file
 from trainer.queries import TextQueries, column_texts, is_model
 from trainer.run import RunFolder, RunRecord, load_model
-from trainer.sounds import write_sounds
+from trainer.sounds import Sounds, choose, write_sounds
 from trainer.validate import HeldOut, render_held_out, separate_all
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Hashable
 
-    from cache_store.manifest import SpaceRecord
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cache_store.spaces.base import Space
 
 METRICS = ("sdri", "si_sdri", "sdr", "si_sdr")
 BSS_METRICS = ("bss_sdri", "bss_sdr")
+LEVELS = ("level", "level_absent")
 SUCCESS = 1.0  # dB of SDRi from which a separation counts as one
 _BATCH = 16
 
@@ -80,6 +87,7 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     from cache_store.spaces.base import pick_device
 
     model, record = load_model(RunFolder(Path(run)), settings.checkpoint)
+    ears = load_run_ears(record, settings)
     table = read_clips(
         settings.audio,
         label_from_folder=settings.label_from_folder,
@@ -87,28 +95,56 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
         embeddings=settings.queries == "audio",
     ).where(settings.where)
     clips, rejects = usable(table, sample_rate=record.sample_rate)
-    held_out = _mixtures(clips, record, settings)
+    queries, vectors = _queries(clips, record, settings, ears)
+    held_out = _mixtures(clips, record, settings, queries, vectors)
     model = model.to(pick_device(settings.device))
-    estimates = separate_all(model, held_out.mixtures, held_out.texts, _BATCH)
-    if settings.sounds is not None:
-        write_sounds(
-            settings.sounds,
-            held_out,
-            estimates,
-            sample_rate=record.sample_rate,
-            count=settings.sounds_count,
-        )
+    conditions = held_out.texts
+    if settings.say_not:
+        unwanted = vectors[[plan.interferer for plan in held_out.plans]]
+        conditions = steer_away(conditions, unwanted, record.negative or NEGATIVE)
+    estimates = separate_all(model, held_out.mixtures, conditions, _BATCH)
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)
+    scores["level"] = level_db(estimates, held_out.mixtures)
+    absent = absent_clips(held_out.plans, _kinds(clips), queries, settings.seed)
+    if absent is not None:
+        leaked = separate_all(model, held_out.mixtures, vectors[absent], _BATCH)
+        scores["level_absent"] = level_db(leaked, held_out.mixtures)
     if settings.bss:
         scores |= bss_metrics(estimates, held_out.targets, held_out.mixtures)
+    if ears is not None:
+        scores |= ClapScorer(ears, record.sample_rate).score(
+            estimates,
+            held_out.texts if settings.queries != "audio" else None,
+            mixtures=held_out.mixtures,
+            targets=held_out.targets,
+        )
     columns = {name: values.double().numpy() for name, values in scores.items()}
     rows = tuple(_rows(clips, held_out, columns))
+    if absent is not None:
+        rows = tuple(
+            {**row, "absent_query": queries[clip]} for row, clip in zip(rows, absent, strict=True)
+        )
+    if settings.sounds is not None:
+        _write_sounds(settings, record, rows, held_out, estimates)
     targets = [plan.target for plan in held_out.plans]
     means = {
         name: bootstrap_mean(columns[name].tolist(), targets, seed=settings.seed)
-        for name in (*METRICS, *(BSS_METRICS if settings.bss else ()))
+        for name in (*METRICS, *LEVELS, *BSS_METRICS, *SCORES)
+        if name in columns
     }
     return Evaluation(rows, means, _classes(rows), tuple(rejects), record.strategy)
+
+
+def load_run_ears(record: RunRecord, settings: EvalSettings) -> Space | None:
+    """The model that judges a run's estimates, None if that is not asked for; see `load_ears`."""
+    if not settings.clap_score:
+        return None
+    return load_ears(
+        record.space,
+        settings.space or record.space_spec,
+        space_name=settings.space_name,
+        device=settings.device,
+    )
 
 
 def write_results(path: Path, evaluation: Evaluation) -> None:
@@ -127,20 +163,35 @@ def write_results(path: Path, evaluation: Evaluation) -> None:
         replace_file(path, text.getvalue().encode())
 
 
-def _mixtures(clips: ClipTable, record: RunRecord, settings: EvalSettings) -> HeldOut:
-    """The mixtures, with the condition of each in `texts`, whatever kind of query it is."""
+def _queries(
+    clips: ClipTable, record: RunRecord, settings: EvalSettings, ears: Space | None
+) -> tuple[list[str], Tensor]:
+    """The query of every clip, and its embedding [n, D], whatever kind of query it is."""
     if settings.queries == "audio":
         queries = list(clips.names)
-        vectors = _audio_embeddings(clips, record.space, settings)
+        vectors = _audio_embeddings(clips, record, settings, ears)
     else:
         queries = column_texts(clips.columns, settings.queries, clips.source)
+        spec = settings.space or record.space_spec
         vectors = TextQueries(
             record.space,
-            spec=settings.space or record.space_spec,
+            spec=spec,
             space_name=settings.space_name,
             cache=record.cache["path"],
             device=settings.device,
+            space=None if spec.startswith("stored:") else ears,
         ).embed(queries)
+    return queries, torch.from_numpy(np.ascontiguousarray(vectors))
+
+
+def _mixtures(
+    clips: ClipTable,
+    record: RunRecord,
+    settings: EvalSettings,
+    queries: Sequence[str],
+    vectors: Tensor,
+) -> HeldOut:
+    """The mixtures, with the condition of each in `texts`, whatever kind of query it is."""
     audio = ClipAudio(clips, record.sample_rate)
     plans = plan_mixtures(
         clips,
@@ -150,20 +201,54 @@ def _mixtures(clips: ClipTable, record: RunRecord, settings: EvalSettings) -> He
         audio=audio,
         seconds=settings.seconds or record.seconds,
     )
-    conditions = torch.from_numpy(np.ascontiguousarray(vectors))
-    return render_held_out(plans, audio, settings.queries, queries, conditions, conditions)
+    return render_held_out(plans, audio, settings.queries, queries, vectors, vectors)
 
 
 def _audio_embeddings(
-    clips: ClipTable, record: SpaceRecord, settings: EvalSettings
+    clips: ClipTable, record: RunRecord, settings: EvalSettings, ears: Space | None
 ) -> NDArray[np.float32]:
     from cache_store.spaces import load_space
 
-    spec = settings.space or (record.name if is_model(record) else "")
-    space = None
-    if clips.embeddings is None and spec:
+    spec = settings.space or (record.space.name if is_model(record.space) else "")
+    space = ears
+    if clips.embeddings is None and space is None and spec:
         space = load_space(spec, device=settings.device, space_name=settings.space_name or None)
-    return clip_embeddings(clips, expected=record, space=space)
+    return clip_embeddings(clips, expected=record.space, space=space)
+
+
+def _kinds(clips: ClipTable) -> list[Hashable]:
+    """What each clip is of, as far as its label or else its caption tells; None where neither."""
+    none = [None] * len(clips)
+    labels, captions = clips.label or none, clips.caption or none
+    return [label or caption for label, caption in zip(labels, captions, strict=True)]
+
+
+def _write_sounds(
+    settings: EvalSettings,
+    record: RunRecord,
+    rows: Sequence[Mapping[str, object]],
+    held_out: HeldOut,
+    estimates: Tensor,
+) -> None:
+    assert settings.sounds is not None
+    scores = [float(str(row["sdri"])) for row in rows]
+    sounds = (
+        Sounds(
+            number,
+            rows[number],
+            held_out.mixtures[number].numpy(),
+            held_out.targets[number].numpy(),
+            estimates[number].numpy(),
+        )
+        for number in choose(scores, settings.sounds_count, worst=settings.worst)
+    )
+    write_sounds(settings.sounds, sounds, record.sample_rate, sounds_title(settings, record))
+
+
+def sounds_title(settings: EvalSettings, record: RunRecord) -> str:
+    """What a page of sounds is called."""
+    which = "The worst mixtures" if settings.worst else "Mixtures"
+    return f"{which} of {Path(settings.list or settings.audio).name}, strategy {record.strategy}"
 
 
 def _rows(

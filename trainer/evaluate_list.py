@@ -21,16 +21,21 @@ from cache_store.clips import ClipReject
 from cache_store.clips.decode import decode
 from cache_store.console import progress
 from cache_store.errors import AudioError, DataError
+from trainer.clap_score import SCORES, ClapScorer
 from trainer.eval_settings import EvalSettings
-from trainer.evaluate import BSS_METRICS, METRICS, Evaluation
+from trainer.evaluate import BSS_METRICS, METRICS, Evaluation, load_run_ears, sounds_title
 from trainer.intervals import Interval, bootstrap_mean
+from trainer.leak import level_db
 from trainer.lists import EvalList, ListRow, read_list
 from trainer.metrics import all_metrics, bss_metrics
 from trainer.mixing import mix
 from trainer.queries import TextQueries
 from trainer.run import RunFolder, load_model
+from trainer.sounds import Sounds, choose, write_sounds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import nn
 
@@ -51,17 +56,22 @@ def evaluate_list(run: str | Path, settings: EvalSettings) -> tuple[Evaluation, 
     column = "labels" if settings.queries == "label" else "caption"
     listed = read_list(settings.list, settings.audio, column)
     model, record = load_model(RunFolder(Path(run)), settings.checkpoint)
+    ears = load_run_ears(record, settings)
+    scorer = ClapScorer(ears, record.sample_rate) if ears is not None else None
     texts = list(dict.fromkeys(row.query for row in listed.rows))
+    spec = settings.space or record.space_spec
     vectors = TextQueries(
         record.space,
-        spec=settings.space or record.space_spec,
+        spec=spec,
         space_name=settings.space_name,
         cache=record.cache["path"],
         device=settings.device,
+        space=None if spec.startswith("stored:") else ears,
     ).embed(texts)
     conditions = dict(zip(texts, torch.from_numpy(vectors), strict=True))
     model = model.to(pick_device(settings.device))
     rows: list[dict[str, object]] = []
+    used: list[ListRow] = []
     rejects: list[ClipReject] = []
     with progress("evaluate", len(listed.rows), "mixtures") as advance:
         for row in listed.rows:
@@ -71,16 +81,34 @@ def evaluate_list(run: str | Path, settings: EvalSettings) -> tuple[Evaluation, 
                 rejects.append(ClipReject(str(row.target), error.message))
                 advance(1)
                 continue
-            scores = _score(model, target, mixture, conditions[row.query], settings.bss)
+            condition = conditions[row.query]
+            estimate = _separate(model, mixture, condition)
+            scores = _score(estimate, target, mixture, condition, settings, scorer)
             rows.append(_row(row, scores, settings))
+            used.append(row)
             advance(1)
     if not rows:
         raise DataError(
             "no mixture of the list can be used", where=settings.audio, found=rejects[0].reason
         )
+    if settings.sounds is not None:
+        chosen = choose(
+            [float(str(row["sdri"])) for row in rows], settings.sounds_count, worst=settings.worst
+        )
+
+        def again() -> Iterator[Sounds]:
+            # Separated once more: a list's estimates together may not fit into memory.
+            for number in chosen:
+                target, mixture = load_row(used[number], record.sample_rate, settings.snr)
+                estimate = _separate(model, mixture, conditions[used[number].query])
+                yield Sounds(number, rows[number], mixture, target, estimate)
+
+        write_sounds(settings.sounds, again(), record.sample_rate, sounds_title(settings, record))
     average = settings.average or listed.average
-    names = (*METRICS, *(BSS_METRICS if settings.bss else ()))
-    means = {name: average_of(rows, name, average, settings.seed) for name in names}
+    names = (*METRICS, "level", *BSS_METRICS, *SCORES)
+    means = {
+        name: average_of(rows, name, average, settings.seed) for name in names if name in rows[0]
+    }
     done = Evaluation(tuple(rows), means, {}, tuple(rejects), record.strategy)
     return done, listed
 
@@ -132,21 +160,32 @@ def average_of(
     return bootstrap_mean([float(middle(own)) for own in classes.values()], seed=seed)
 
 
-def _score(
-    model: nn.Module,
-    target: NDArray[np.float32],
-    mixture: NDArray[np.float32],
-    condition: torch.Tensor,
-    bss: bool,
-) -> dict[str, float]:
+def _separate(
+    model: nn.Module, mixture: NDArray[np.float32], condition: torch.Tensor
+) -> NDArray[np.float32]:
     device = next(model.parameters()).device
     heard = torch.from_numpy(mixture)[None]
     with torch.no_grad():
         estimate = model(heard.to(device), condition[None].to(device)).cpu()
-    wanted = torch.from_numpy(target)[None]
-    scores = all_metrics(estimate, wanted, heard)
-    if bss:
-        scores |= bss_metrics(estimate, wanted, heard)
+    found: NDArray[np.float32] = estimate[0].numpy()
+    return found
+
+
+def _score(
+    estimate: NDArray[np.float32],
+    target: NDArray[np.float32],
+    mixture: NDArray[np.float32],
+    condition: torch.Tensor,
+    settings: EvalSettings,
+    scorer: ClapScorer | None,
+) -> dict[str, float]:
+    made, wanted, heard = (torch.from_numpy(wave)[None] for wave in (estimate, target, mixture))
+    scores = all_metrics(made, wanted, heard)
+    scores["level"] = level_db(made, heard)
+    if settings.bss:
+        scores |= bss_metrics(made, wanted, heard)
+    if scorer is not None:
+        scores |= scorer.score(made, condition[None], mixtures=heard, targets=wanted)
     return {name: float(value[0]) for name, value in scores.items()}
 
 

@@ -23,7 +23,7 @@ import torch
 
 from cache_store.errors import AudioError, UsageError
 from trainer.audio_out import AudioWriter, check_output, open_audio
-from trainer.conditioning.negative import steer_away
+from trainer.conditioning.negative import NEGATIVE, steer_away
 from trainer.queries import TextQueries
 from trainer.run import RunFolder, RunRecord, load_model
 from trainer.streaming import CHUNK_SECONDS, separate_stream
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from trainer.models import SeparatorModel
 
 _BLOCK_SECONDS = 5.0
-NEGATIVE = 0.5  # how far to steer a separator that was not trained for it
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,9 @@ def test_types_are_checked(wrong: dict[str, Any]) -> None:
 
 def test_what_may_be_left_out_may_be_left_out() -> None:
     assert EvalSettings("clips", seconds=None).seconds is None
+
+
+def test_what_does_not_go_together_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        EvalSettings("clips", list="esc50.csv", say_not=True, worst=True)
+    assert [fault.split("`")[1] for fault in caught.value.faults] == ["say_not", "sounds"]

@@ -2,20 +2,29 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 import torch
 
-from cache_store.errors import DataError, SpaceMismatchError, StorageError
+from cache_store.errors import DataError, SpaceMismatchError, StorageError, UsageError
+from cache_store.spaces import load_space
+from cache_store.spaces.tiny.recordings import write_recordings
 from tests.trainer.world import World
+from trainer.checkpoint import Checkpoint, save_checkpoint
+from trainer.clap_score import SCORES
 from trainer.eval_settings import EvalSettings
 from trainer.evaluate import METRICS, evaluate, write_results
 from trainer.held_out import HeldOutMixture
 from trainer.metrics import all_metrics
+from trainer.models import build_model, size_record
+from trainer.run import RunFolder, RunRecord, write_record
+from trainer.separate import Separator
 from trainer.validate import HeldOut, separate_all, validate
 
 
@@ -64,6 +73,88 @@ def test_mixtures_do_not_depend_on_the_run(run: Path, world: World, tmp_path: Pa
         )
     ]
     assert plans[0] == plans[1]
+
+
+def test_absent_queries_are_of_the_third_kind_and_their_level_is_told(
+    run: Path, world: World
+) -> None:
+    done = evaluate(run, settings(world))
+    for row in done.rows:
+        kinds = {str(row[name]).split("/")[0] for name in ("target", "interferer")}
+        assert str(row["absent_query"]).removeprefix("a ") not in kinds
+        assert str(row["absent_query"]) in {"a bell", "a dog", "a rain"}
+    for name in ("level", "level_absent"):
+        values = [float(str(row[name])) for row in done.rows]
+        assert done.means[name].mean == pytest.approx(np.mean(values), abs=1e-5)
+
+
+def test_where_two_kinds_are_all_there_is_no_absent_query(run: Path, world: World) -> None:
+    done = evaluate(run, settings(world, where="fold == 3 and label != 'rain'"))
+    assert "level" in done.means
+    assert "level_absent" not in done.means
+    assert "absent_query" not in done.rows[0]
+
+
+def test_what_to_leave_out_is_the_interferers_text(run: Path, world: World) -> None:
+    plain, steered = (evaluate(run, settings(world, say_not=said)) for said in (False, True))
+    assert plain.means["sdri"] != steered.means["sdri"]
+    separator = Separator.load(run, device="cpu")
+    row = steered.rows[0]
+    folder = world.folder / "steered"
+    evaluate(run, settings(world, say_not=True, sounds=folder, sounds_count=1))
+    mixture, rate = soundfile.read(folder / "0000-mixture.wav", dtype="float32")
+    negative = f"a {str(row['interferer']).split('/')[0]}"
+    expected = separator.separate(mixture, rate, query=str(row["query"]), negative=negative)
+    estimate, _ = soundfile.read(folder / "0000-estimate.wav", dtype="float32")
+    np.testing.assert_allclose(estimate, expected, atol=1e-5)
+
+
+def test_the_worst_come_first_and_are_whole(run: Path, world: World, tmp_path: Path) -> None:
+    done = evaluate(run, settings(world, sounds=tmp_path / "a", sounds_count=3, worst=True))
+    order = sorted(done.rows, key=lambda row: float(str(row["sdri"])))
+    with (tmp_path / "a" / "index.csv").open(newline="") as file:
+        index = list(csv.DictReader(file))
+    assert [int(one["mixture"]) for one in index] == [row["mixture"] for row in order[:3]]
+    for one in index:
+        mixture, target, estimate = (
+            torch.from_numpy(soundfile.read(tmp_path / "a" / name, dtype="float32")[0])
+            for name in (one["mixture_file"], one["target_file"], one["estimate_file"])
+        )
+        found = all_metrics(estimate[None], target[None], mixture[None])
+        assert float(found["sdri"]) == pytest.approx(float(one["sdri"]), abs=1e-4)
+
+
+def test_clap_score_is_told_where_the_space_has_no_ears(run: Path, world: World) -> None:
+    with pytest.raises(UsageError, match="embeds audio"):
+        evaluate(run, settings(world, clap_score=True))
+
+
+def test_clap_score_of_a_run_in_a_space_that_hears(tmp_path: Path) -> None:
+    """A run with the weights that it began with, in the space `tiny`."""
+    tiny = load_space("tiny")
+    audio = write_recordings(tmp_path / "audio", ["dog", "rain", "siren"], 2, 0, seconds=0.5)
+    model = build_model("small", condition_dim=tiny.dim, sample_rate=8000, seed=0)
+    record = RunRecord(
+        strategy="top1", model="small", sizes=size_record(model.size), sample_rate=8000,
+        seconds=0.5, space=tiny.record, space_spec="tiny", cache={"path": "", "data_hash": ""},
+        seed=0,
+    )  # fmt: skip
+    folder = RunFolder(tmp_path / "run")
+    folder.best.parent.mkdir(parents=True)
+    write_record(folder, record)
+    save_checkpoint(folder.best, Checkpoint(0, model.state_dict()))
+    options = EvalSettings(
+        str(audio), mixtures=4, clap_score=True, sounds=tmp_path / "sounds", sounds_count=1
+    )
+    done = evaluate(folder.path, options)
+    row = done.rows[0]
+    estimate, rate = soundfile.read(tmp_path / "sounds" / "0000-estimate.wav", dtype="float32")
+    expected = tiny.embed_audio([estimate], rate)[0] @ tiny.embed_text([str(row["query"])])[0]
+    assert float(str(row["clap_score"])) == pytest.approx(float(expected), abs=1e-4)
+    assert set(SCORES) < set(done.means)
+    asked = evaluate(folder.path, replace(options, queries="audio", sounds=None))
+    assert "clap_score_target" in asked.means
+    assert "clap_score" not in asked.means
 
 
 def test_the_snr_is_that_of_the_mixtures(run: Path, world: World) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from cache_store import console
 from cache_store.errors import ConfigError, DataError, UsageError
@@ -16,6 +17,7 @@ from trainer.cli import app
 from trainer.eval_settings import EvalSettings
 from trainer.evaluate_list import average_of, evaluate_list, load_row
 from trainer.lists import read_list
+from trainer.metrics import sdri
 
 RATE = 16_000
 
@@ -181,6 +183,27 @@ def test_a_run_is_measured_on_a_list(
         assert float(row["sdr_mixture"]) == pytest.approx(0.0, abs=1e-3)
         # A filter of the reference fits the estimate at least as well as the reference itself.
         assert float(row["bss_sdr"]) >= float(row["si_sdr"]) - 0.1
+
+
+def test_the_worst_of_a_list_are_written_to_listen_to(
+    run: Path, world_list: Path, tmp_path: Path
+) -> None:
+    out, folder = tmp_path / "results.csv", tmp_path / "listen"
+    words = ["evaluate", run, "--list", world_list, "--audio", tmp_path / "audio", "--out", out]
+    words += ["--sounds", folder, "--worst", 2]
+    assert console.run(app, "lqtse", list(map(str, words))) == 0
+    with out.open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row["sdri"]))
+    with (folder / "index.csv").open(newline="") as file:
+        index = list(csv.DictReader(file))
+    assert [one["target"] for one in index] == [row["target"] for row in rows[:2]]
+    for one in index:
+        parts = [
+            soundfile.read(folder / one[f"{part}_file"], dtype="float32")[0]
+            for part in ("mixture", "target", "estimate")
+        ]
+        mixture, target, estimate = (torch.from_numpy(part) for part in parts)
+        assert float(sdri(estimate, target, mixture)) == pytest.approx(float(one["sdri"]), abs=1e-4)
 
 
 def test_what_is_wrong_with_a_list_is_told(run: Path, world_list: Path, tmp_path: Path) -> None:

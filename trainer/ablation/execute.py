@@ -191,8 +191,8 @@ def evaluate_command(job: Job) -> tuple[str, ...]:
         words += [f"--{name}", str(getattr(settings, name))]
     if settings.seconds is not None:
         words += ["--seconds", str(settings.seconds)]
-    if settings.label_from_folder:
-        words.append("--label-from-folder")
+    for flag in ("label_from_folder", "bss", "clap_score", "say_not"):
+        words += [f"--{flag.replace('_', '-')}"] if getattr(settings, flag) else []
     return tuple(words)
 
 

@@ -31,7 +31,9 @@ from trainer.toml import read_toml
 
 _TOP = ("baseline", "upper", "seeds", "train", "evaluate", "arm")
 _OURS = ("seed", "out")  # settings of a training that the ablation chooses
-_NOT_HERE = {"sounds", "sounds_count", "list", "average"}  # settings of other evaluations
+_NOT_HERE = {"sounds", "sounds_count", "worst", "list", "average"}  # settings of other evaluations
+# Settings of an evaluation that came later: results from before keep their names.
+_ADDED = ("worst", "clap_score", "say_not")
 _NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
@@ -176,7 +178,11 @@ def _job(
     # What was said, not every setting: one that a later version adds changes no name. A run that
     # other defaults made is found by its own record of them (`check_finished`).
     told = {name: value for name, value in settings.items() if name not in _NO_MATTER}
-    measured = {name: value for name, value in asdict(evaluate).items() if name != "device"}
+    measured = {
+        name: value
+        for name, value in asdict(evaluate).items()
+        if name != "device" and (name not in _ADDED or value)
+    }
     text = json.dumps([told, measured], sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Job(arm, config, evaluate, out / "results" / f"{arm.slug}-s{seed}-{key}.csv")

@@ -19,7 +19,8 @@ HELP = """Train several strategies with several seeds and score them on the same
 FILE says what to compare: [train], [evaluate], one [[arm]] each, `seeds`. Everything goes into
 --out: runs, results, logs, a page with the table and a plot, both named after FILE (the plot
 needs the extra `plot`). Several FILEs may share an --out: what is equal is trained once.
-Run the same command again after an interruption: what is finished is kept.
+Run the same command again after an interruption: what is finished is kept. An arm that fails
+holds up no other, and the table shows the rest.
 
 \b
 Example:
@@ -68,7 +69,15 @@ def ablate(
         facts = {"runs": len(ablation.jobs), "to do": [job.name for job in left]}
         console.summarise(facts, as_json=as_json)
         return
-    _run(ablation, len(left), jobs)
+    from trainer.ablation.execute import AblationError
+
+    try:
+        _run(ablation, len(left), jobs)
+    except AblationError:
+        # What is finished is shown all the same; the error is told below it.
+        if any(all(job.results.is_file() for job in ablation.of(arm)) for arm in ablation.arms):
+            _finish(ablation, file.stem, as_json)
+        raise
     _finish(ablation, file.stem, as_json)
 
 

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 HELP = """Measure a run on mixtures of held-out clips; the same mixtures for every run.
 
 SDR is the plain ratio of energies (as AudioSep and DCASE report it), SI-SDR removes no mean, and
-the i stands for the improvement over the mixture. Intervals are 95 %, by bootstrap over targets.
+the i stands for the improvement over the mixture. "Level with an absent query" is how loud the
+estimate is, to the mixture, when asked for a sound that is not in it. Intervals are 95 %, by
+bootstrap over targets.
 
 \b
 Example:
   lqtse evaluate run --audio clips.csv --where "fold == 4" --out results.csv
+  lqtse evaluate run --audio clips.csv --sounds listen --worst 20 --clap-score
   lqtse evaluate run --list audiocaps_eval.csv --audio evaluation/data/audiocaps
 """
 
@@ -55,6 +58,14 @@ def evaluate(
     bss: Annotated[
         bool, typer.Option("--bss", help="BSS-eval's SDR too (the extra `bss`); takes long.")
     ] = False,
+    clap_score: Annotated[
+        bool,
+        typer.Option("--clap-score", help="CLAPScore too; needs a model that embeds audio."),
+    ] = False,
+    say_not: Annotated[
+        bool,
+        typer.Option("--say-not", help="Say the interferer's text as what to leave out (`--not`)."),
+    ] = False,
     average: Annotated[
         str,
         typer.Option(help="mean, class-means or class-medians. [default: the list's own way]"),
@@ -81,9 +92,13 @@ def evaluate(
     ] = None,
     sounds: Annotated[
         Optional[Path],
-        typer.Option(help="Folder for mixtures, targets and estimates to listen to."),
+        typer.Option(help="Folder for mixtures, targets, estimates and a page that plays them."),
     ] = None,
     sounds_count: Annotated[int, typer.Option(min=1, help="Of how many mixtures.")] = 10,
+    worst: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Write the sounds of this many with the lowest SDRi instead."),
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -109,7 +124,10 @@ def evaluate(
         checkpoint=checkpoint,
         device=device,
         sounds=sounds,
-        sounds_count=sounds_count,
+        sounds_count=worst or sounds_count,
+        worst=worst is not None,
+        clap_score=clap_score,
+        say_not=say_not,
         list=list_,
         bss=bss,
         average=average,
@@ -143,7 +161,7 @@ def _tell_of(listed: EvalList) -> None:
 def _summarise(
     run: Path, settings: EvalSettings, done: Evaluation, out: Path | None, as_json: bool
 ) -> None:
-    from trainer.compare import TITLES
+    from trainer.compare import title
 
     facts: dict[str, object] = {
         "run": str(run),
@@ -159,7 +177,7 @@ def _summarise(
         }
         facts["classes"] = done.classes
     else:
-        facts |= {f"{TITLES[key]}, dB": str(value) for key, value in done.means.items()}
+        facts |= {title(key): str(value) for key, value in done.means.items()}
         facts |= {
             f"  {label}": f"SDRi {scores['sdri']:.2f}, SI-SDRi {scores['si_sdri']:.2f} "
             f"({scores['mixtures']:.0f} mixtures)"
@@ -169,7 +187,7 @@ def _summarise(
     if out is not None:
         facts["results"] = str(out)
     if settings.sounds is not None:
-        facts["sounds"] = str(settings.sounds)
+        facts["sounds"] = str(settings.sounds / "index.html")
     query = str(done.rows[0]["query"]) if settings.queries != "audio" else "a dog barks"
     command = ["lqtse", "separate", str(run), "RECORDING", "--query", query, "-o", "estimate.wav"]
     console.summarise(facts, as_json=as_json, next_command=shlex.join(command))

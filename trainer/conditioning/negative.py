@@ -12,8 +12,10 @@ from trainer.conditioning.base import unit
 if TYPE_CHECKING:
     from torch import Tensor
 
+NEGATIVE = 0.5  # how far to steer a separator that was not trained for it
 
-def steer_away(positive: Tensor, negative: Tensor, factor: float = 0.5) -> Tensor:
+
+def steer_away(positive: Tensor, negative: Tensor, factor: float = NEGATIVE) -> Tensor:
     """c = unit((1 + f) p − f q): the query arithmetic of OmniSep (arXiv 2410.21269).
 
     Args:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,38 @@ def test_killed_and_run_again_it_goes_on_from_the_checkpoint(world: World, tmp_p
     assert job.results.is_file()
 
 
+def test_interrupted_between_runs_with_an_arm_that_fails(world: World, tmp_path: Path) -> None:
+    lost = '\n[[arm]]\nname = "lost"\nstrategy = "top1"\ncache = "nowhere"\n'
+    first, second = ARMS.split("\n\n")
+    ablation = plan(world, tmp_path, arms=f"{first}\n{lost}\n{second}", top="seeds = [0]")
+    out, (audio, _, top1) = ablation.out, ablation.jobs
+    command = [
+        *(sys.executable, "-m", "trainer", "ablate", str(tmp_path / "ablate.toml")),
+        *("--out", str(out), "--cache", str(world.cache), "--audio", str(world.audio)),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if audio.results.exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert audio.results.is_file()
+    assert not top1.results.exists()
+    assert not (out / "ablate.md").exists()
+    before = audio.results.stat().st_mtime_ns
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 3
+    assert "1 of the runs failed" in again.stderr
+    assert "nowhere" in again.stderr
+    assert audio.results.stat().st_mtime_ns == before
+    assert (out / "logs" / "audio-s0.txt").read_text().count("$ lqtse train") == 1
+    page = (out / "ablate.md").read_text()
+    assert "| `audio` |" in page
+    assert "| `top1` |" in page
+    assert "Not finished, so not in the table: lost." in page
+
+
 def test_cores_are_shared_out(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +137,8 @@ def test_the_evaluation_is_the_planned_one(world: World, tmp_path: Path) -> None
     assert words[:2] == ("evaluate", job.config.out)
     assert words[words.index("--mixtures") + 1] == "4"
     assert words[words.index("--out") + 1] == str(job.results)
+    evaluate = replace(job.evaluate, clap_score=True, say_not=True)
+    assert evaluate_command(replace(job, evaluate=evaluate))[-2:] == ("--clap-score", "--say-not")
 
 
 def test_a_run_made_with_another_default_is_not_taken_for_the_planned_one(
