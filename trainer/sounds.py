@@ -19,6 +19,7 @@ import numpy as np
 from cache_store.errors import storage_errors
 from cache_store.files import replace_file
 from trainer.audio_out import open_audio
+from trainer.places import make_folder
 from trainer.sounds_page import listening_page
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def write_sounds(folder: Path, sounds: Iterable[Sounds], sample_rate: int, title
     Raises:
         StorageError: The place cannot be written.
     """
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rows: list[dict[str, object]] = []
     for one in sounds:
         waves = dict(zip(PARTS, (one.mixture, one.target, one.estimate), strict=True))
@@ -90,7 +90,6 @@ def write_sounds(folder: Path, sounds: Iterable[Sounds], sample_rate: int, title
             with open_audio(path, sample_rate, 1) as file:
                 file.write(wave[np.newaxis])
             files[part] = path.name
-        # The words of the list's own columns come first; a file's name tells the number.
         rows.append({**one.row, **{f"{part}_file": name for part, name in files.items()}})
     text = io.StringIO(newline="")
     if rows:

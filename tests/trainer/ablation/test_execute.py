@@ -99,7 +99,7 @@ def test_interrupted_between_runs_with_an_arm_that_fails(world: World, tmp_path:
         *("--out", str(out), "--cache", str(world.cache), "--audio", str(world.audio)),
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
+    for _ in range(2400):
         if audio.results.exists():
             break
         time.sleep(0.05)
