@@ -127,6 +127,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def checkpoint_hash(path: Path) -> str:
+    """The hash that a checkpoint's header gives, without reading its tensors.
+
+    Raises:
+        DataError: There is none, or the file is not a checkpoint of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {})[_HASH_KEY]
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DataError("not a checkpoint of lqtse", where=path, found=error) from error
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Put a checkpoint's weights, or its average of them, into a model.
 

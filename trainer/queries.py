@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache_store.errors import DataError, SpaceMismatchError, UsageError
+from cache_store.errors import DataError, RemoteError, SpaceMismatchError, UsageError
 from cache_store.text import caption_id
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class TextQueries:
     Raises:
         SpaceMismatchError: `spec` is of another space than `record`.
         UsageError: `spec` cannot be loaded.
+
+    Attributes:
+        record: The space.
+        deaf: Why `ears` gave nothing; "" while it was not asked, or gave something.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class TextQueries:
         space: Space | None = None,
     ) -> None:
         self.record = record
+        self.deaf = ""
         self._device = device
         self._space_name = space_name or None
         self._cache = cache
@@ -97,6 +102,27 @@ class TextQueries:
                 "--space hf:... | laion:... | stored:FILE.parquet",
             )
         return np.stack([known[text] for text in texts])
+
+    def ears(self) -> Space | None:
+        """The model that embeds audio in this space; None if there is none, or it cannot be had.
+
+        Why is then in `deaf`. Queries may do without it, by the cache.
+
+        Raises:
+            SpaceMismatchError: The model is not the one that the run was trained with.
+        """
+        if self._table_first or not self._spec:
+            self.deaf = f"the space {self.record.name!r} is stored embeddings, not a model"
+            return None
+        try:
+            space = self._model()
+        except (DataError, RemoteError, UsageError) as error:
+            self.deaf = error.message
+            return None
+        if space.sample_rate <= 0:
+            self.deaf = f"the space {self.record.name!r} embeds no audio"
+            return None
+        return space
 
     def _model(self) -> Space:
         if self._space is None:

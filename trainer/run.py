@@ -9,6 +9,7 @@
       tensorboard/                 the same as curves, and sounds to listen to
       wandb/                       the same for Weights & Biases, if asked for
       rejects.csv                  recordings that were left out, and why
+      confidence.json              what `lqtse calibrate` found
       embeddings/                  audio embeddings that had to be computed
 
 `run.json` holds the sizes of the network and not only its name, so that a run keeps working when
@@ -115,6 +116,11 @@ class RunFolder:
         """Recordings that were left out, and why."""
         return self.path / "rejects.csv"
 
+    @property
+    def calibration(self) -> Path:
+        """What makes a probability of evidence."""
+        return self.path / "confidence.json"
+
     def embeddings(self, part: str) -> Path:
         """Computed audio embeddings of the clips to "train" or to "valid" on."""
         return self.path / "embeddings" / f"{part}.safetensors"
@@ -193,10 +199,18 @@ def load_model(folder: RunFolder, which: str = "best") -> tuple[SeparatorModel, 
     from trainer.checkpoint import load_checkpoint, load_weights
 
     record = read_record(folder)
-    path = folder.checkpoint(which)
-    if which == "best" and not path.exists():
-        path = folder.last
+    path = checkpoint_path(folder, which)
     checkpoint = load_checkpoint(path)
     model = build_from_record(record)
     load_weights(model, checkpoint.weights, path)
     return model.eval(), record
+
+
+def checkpoint_path(folder: RunFolder, which: str) -> Path:
+    """The file of the checkpoint called `best` or `last`; without a best one, the last.
+
+    Raises:
+        UsageError: Any other name.
+    """
+    path = folder.checkpoint(which)
+    return folder.last if which == "best" and not path.exists() else path

@@ -4,18 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import soxr
 import torch
 
 from tests.trainer.models.test_unet import lively, noise, unit
-from trainer.streaming import (
-    Chunks,
-    exactly,
-    measure_level,
-    resample_blocks,
-    separate_blocks,
-    separate_stream,
-)
+from trainer.chunks import Chunks
+from trainer.streaming import measure_level, separate_blocks, separate_stream
 
 
 def blocks(signal: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -42,24 +35,6 @@ def test_chunks_give_what_one_pass_gives(samples: int, size: int) -> None:
     np.testing.assert_allclose(found, whole, rtol=0, atol=2e-5 * np.abs(whole).max())
 
 
-def test_the_weights_of_two_chunks_in_a_row_add_up_to_one() -> None:
-    chunks = Chunks.of(lively(), 1.0)
-    rise = chunks.rise()
-    assert len(rise) == chunks.overlap
-    assert rise[0] == 0 and rise[-1] == 1
-    assert (rise.diff() >= 0).all()
-    fall = 1 - rise
-    torch.testing.assert_close(rise.flip(0), fall, rtol=0, atol=1e-6)
-
-
-def test_what_an_edge_can_spoil_has_no_weight() -> None:
-    model = lively()
-    chunks = Chunks.of(model, 1.0)
-    assert chunks.rise()[: model.reach].max() == 0
-    assert chunks.hop % model.chunk_multiple == 0
-    assert chunks.length >= 2 * chunks.overlap
-
-
 def test_memory_is_that_of_a_chunk_however_long_the_recording() -> None:
     model, seen = lively(), []
     forward = model.forward
@@ -77,29 +52,6 @@ def test_memory_is_that_of_a_chunk_however_long_the_recording() -> None:
         assert block.shape[1] <= chunks.length
     assert pulled == 480_000
     assert max(seen) == chunks.length
-
-
-@pytest.mark.parametrize(("source", "target"), [(44_100, 8000), (8000, 48_000), (16_000, 16_000)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_resampling_block_by_block_equals_resampling_at_once(
-    source: int, target: int, channels: int
-) -> None:
-    signal = np.random.default_rng(0).normal(size=(channels, 20_011)).astype(np.float32)
-    whole = soxr.resample(signal.T, source, target).T
-    found = joined(resample_blocks(blocks(signal, 777), channels, source, target))
-    assert found.dtype == np.float32
-    assert abs(found.shape[1] - whole.shape[1]) <= 1
-    size = min(found.shape[1], whole.shape[1])
-    np.testing.assert_allclose(found[:, :size], whole[:, :size], atol=2e-5)
-
-
-def test_a_stream_is_cut_or_filled_to_a_length() -> None:
-    ones = np.ones((2, 10), np.float32)
-    assert joined(exactly(blocks(ones, 3), 2, 8)).shape == (2, 8)
-    longer = joined(exactly(blocks(ones, 3), 2, 12))
-    assert longer.shape == (2, 12)
-    assert longer[:, 10:].max() == 0
-    assert joined(exactly(blocks(ones, 3), 2, 10)).shape == (2, 10)
 
 
 def test_the_level_is_the_root_mean_square_of_each_channel() -> None:

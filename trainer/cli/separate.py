@@ -1,22 +1,27 @@
-"""`lqtse separate`: take the sound that a text asks for out of a recording."""
+"""`lqtse separate`: take the sounds that texts ask for out of a recording, or a folder of them."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from cache_store import console
+if TYPE_CHECKING:
+    from trainer.cli.separating import Request
 
 HELP = """Take the sound that QUERY asks for out of INPUT.
 
-Any sample rate, length and number of channels; the output has those of the input.
+Any sample rate, length and number of channels; the output has those of the input. INPUT may be a
+folder: then --out names one too, finished recordings are skipped, and a failed one (exit code 3 at
+the end) does not stop the others.
 
 \b
-Example:
+Examples:
   lqtse separate run street.wav --query "a dog barks" -o dog.wav --residual
+  lqtse separate run street.wav -q "a dog barks" -q "rain" --out sounds
+  lqtse separate run recordings -q "a dog barks" --out sounds --workers 4
+  ffmpeg -i film.mp4 -f wav - | lqtse separate run - -q "rain" -o - | ffmpeg -i - rain.mp3
 """
 
 
@@ -27,9 +32,22 @@ def register(app: typer.Typer) -> None:
 
 def separate(
     run: Annotated[Path, typer.Argument(help="The folder of a training run.", metavar="RUN")],
-    source: Annotated[Path, typer.Argument(help="The recording.", metavar="INPUT")],
-    query: Annotated[str, typer.Option("--query", "-q", help="What to take out, in words.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A recording, a folder of them, or - for a pipe.", metavar="INPUT"),
+    ],
+    query: Annotated[
+        list[str],
+        typer.Option("--query", "-q", help="What to take out, in words; may be given again."),
+    ],
+    output: Annotated[
+        Optional[Path],
+        typer.Option("--output", "-o", help="Where to write it; - for a pipe, as WAV."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option("--out", help="Folder for several sounds: RECORDING-QUERY.FORMAT."),
+    ] = None,
     negative: Annotated[
         Optional[str], typer.Option("--not", help="What to leave in, in words.")
     ] = None,
@@ -37,12 +55,35 @@ def separate(
         bool,
         typer.Option("--residual", help="Also write the rest, beside the output: NAME-residual."),
     ] = False,
+    format_: Annotated[
+        str, typer.Option("--format", help="Of files in --out: wav, flac, ogg, mp3, aiff ...")
+    ] = "wav",
     subtype: Annotated[
         Optional[str],
         typer.Option(
             help="float, pcm16 or pcm24. [default: float, or the best that the format has]"
         ),
     ] = None,
+    channels: Annotated[
+        str,
+        typer.Option(help="shared: one mask for all channels; each: every channel by itself."),
+    ] = "shared",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes for a folder, one thread each.")
+    ] = 1,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="From pipe to pipe while the recording goes on, --chunk-seconds late."
+        ),
+    ] = False,
+    confidence: Annotated[
+        bool,
+        typer.Option(
+            "--confidence/--no-confidence",
+            help="Say how likely it is that the sound is in there (lqtse calibrate).",
+        ),
+    ] = True,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     space: Annotated[
         str,
@@ -60,49 +101,40 @@ def separate(
     ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    import time
+    from trainer.cli.separating import Request, check
+    from trainer.separate_file import FileSettings
+    from trainer.separate_folder import Loading
 
-    from trainer.separate import Separator
+    request = Request(
+        source=source,
+        queries=tuple(query),
+        output=output,
+        out=out,
+        residual=residual,
+        suffix=f".{format_.lstrip('.')}",
+        workers=workers,
+        loading=Loading(run, checkpoint, space, space_name, device),
+        settings=FileSettings(negative, subtype, chunk_seconds, _shared(channels), confidence),
+        as_json=as_json,
+    )
+    check(request, live)
+    _carry_out(request, live)
 
-    begin = time.monotonic()
-    separator = Separator.load(
-        run, checkpoint=checkpoint, space=space, space_name=space_name, device=device
-    )
-    rest = output.with_name(f"{output.stem}-residual{output.suffix}") if residual else None
-    done = separator.separate_file(
-        source,
-        output,
-        query=query,
-        negative=negative,
-        residual=rest,
-        subtype=subtype,
-        chunk_seconds=chunk_seconds,
-    )
-    if negative is not None and not separator.record.negative:
-        console.warn(
-            "this run was not trained with negative conditions, so --not may do little: "
-            "train with --negative 0.5"
-        )
-    if done.clipped:
-        console.warn(
-            f"{done.clipped:,} samples were beyond full scale and are held there; "
-            "--subtype float keeps them"
-        )
-    own_rate = separator.record.sample_rate
-    if done.sample_rate > own_rate:
-        console.note(
-            f"the separator hears up to {own_rate // 2:,} Hz: above that the output is silent"
-        )
-    facts: dict[str, object] = {"query": query}
-    facts |= {"not": negative} if negative is not None else {}
-    facts["output"] = str(done.output)
-    if done.residual is not None:
-        facts["residual"] = str(done.residual)
-    facts |= {
-        "sample rate": done.sample_rate,
-        "channels": done.channels,
-        "seconds of audio": done.samples / done.sample_rate,
-        "seconds taken": time.monotonic() - begin,
-    }
-    again = ["lqtse", "separate", str(run), str(source), "--query", "another sound"]
-    console.summarise(facts, as_json=as_json, next_command=shlex.join([*again, "-o", "other.wav"]))
+
+def _shared(channels: str) -> bool:
+    from cache_store.errors import UsageError
+
+    if channels not in ("shared", "each"):
+        raise UsageError("no such way with channels", where=channels, expected="shared | each")
+    return channels == "shared"
+
+
+def _carry_out(request: Request, live: bool) -> None:
+    from trainer.cli.separating import separate_live, separate_many, separate_one
+
+    if live:
+        separate_live(request)
+    elif request.source.is_dir():
+        separate_many(request)
+    else:
+        separate_one(request)
