@@ -12,6 +12,10 @@ target's loudness over that of the interferers.
 If max|m| > 1, where an integer format would clip, then m, t and g v are all scaled by
 0.9 / max|m|: the SNR and the sum m = t + g v stay as they were.
 
+With one interferer and rms as level, rms(v) = 1, and g n = n · rms(t) / (rms(n) · 10^(SNR / 20)) is
+computed at once, in float32 with a factor from float64: the same to the rounding of float32, in
+half the time.
+
 Each thread keeps two arrays for what is computed on the way: on some machines fresh memory takes
 longer than the arithmetic that is done in it.
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 CEILING = 0.9  # the peak of a mixture that would have clipped
 _KEPT = 1 << 20  # samples: for longer mixtures nothing is kept
+_TINY, _HUGE = 1e-15, 1e15  # what float32 holds with room to spare, squares and products too
 _scratch = threading.local()
 
 
@@ -82,6 +87,10 @@ def mix(
     level = level_of(target)
     if level == 0.0:
         raise AudioError("the target is silent over the crop")
+    if len(interferers) == 1 and level_of is rms:
+        mixed = _mix_two(target, interferers[0], level, snr_db)
+        if mixed is not None:
+            return mixed
     work, noise = _work(len(target))
     noise.fill(0.0)
     for interferer in interferers:
@@ -100,6 +109,27 @@ def mix(
         noise *= CEILING / peak
     wanted, unwanted = target.astype(np.float32), noise.astype(np.float32)
     return Mixture(wanted + unwanted, wanted, unwanted)
+
+
+def _mix_two(
+    target: NDArray[np.float32], interferer: NDArray[np.float32], level: float, snr_db: float
+) -> Mixture | None:
+    """`mix` with one interferer in float32; None where that has not the range for it."""
+    other = rms(interferer)
+    if other == 0.0:
+        raise AudioError("an interferer is silent over the crop")
+    gain = level / (other * 10.0 ** (snr_db / 20.0))
+    if not all(_TINY < value < _HUGE for value in (level, other, gain)):
+        return None
+    wanted = np.array(target, np.float32)
+    unwanted = np.multiply(interferer, np.float32(gain), dtype=np.float32)
+    both = wanted + unwanted
+    peak = max(float(both.max()), -float(both.min()))
+    if peak > 1.0:
+        wanted *= np.float32(CEILING / peak)
+        unwanted *= np.float32(CEILING / peak)
+        np.add(wanted, unwanted, out=both)
+    return Mixture(both, wanted, unwanted)
 
 
 def _work(samples: int) -> NDArray[np.float64]:

@@ -71,3 +71,19 @@ def test_interferers_share_the_level_evenly() -> None:
 def test_silence_cannot_be_mixed(target: np.ndarray, others: np.ndarray, why: str) -> None:
     with pytest.raises(AudioError, match=why):
         mix(target.astype(np.float32), others.astype(np.float32), 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-9, 1.0, 1e6])
+@pytest.mark.parametrize("snr_db", [-30.0, 0.0, 7.5])
+def test_two_sounds_are_mixed_as_the_formulas_say_at_any_level(scale: float, snr_db: float) -> None:
+    rng = np.random.default_rng(3)
+    target, noise = (0.2 * rng.normal(size=(2, 2000))).astype(np.float32)
+    noise = (noise * scale).astype(np.float32)
+    found = mix(target, noise[np.newaxis], snr_db)
+    t, n = target.astype(np.float64), noise.astype(np.float64)
+    n *= np.sqrt(np.mean(t**2) / np.mean(n**2)) / 10 ** (snr_db / 20)
+    shrink = min(1.0, 0.9 / np.abs(t + n).max()) if np.abs(t + n).max() > 1 else 1.0
+    # A few roundings of float32, each of 6e-8 of the largest value.
+    for values, exact in ((found.mixture, t + n), (found.target, t), (found.interferer, n)):
+        np.testing.assert_allclose(values, exact * shrink, atol=3e-7)
+    np.testing.assert_array_equal(found.mixture, found.target + found.interferer)
