@@ -25,7 +25,6 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src 'self' file:
 _SCORES = (
     ("sdri", "SDRi", "dB"),
     ("si_sdri", "SI-SDRi", "dB"),
-    ("level_absent", "level with an absent query", "dB"),
     ("clap_score", "CLAPScore", ""),
 )
 
@@ -61,7 +60,8 @@ def _mixture(place: int, row: Mapping[str, object], parts: Sequence[str]) -> str
     about = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
     players = "".join(
         f"<figure><figcaption>{escape(part)}</figcaption>"
-        f'<audio controls preload="none" src="{quote(str(row[f"{part}_file"]))}"></audio></figure>'
+        f'<audio controls preload="metadata" src="{quote(str(row[f"{part}_file"]))}"></audio>'
+        "</figure>"
         for part in parts
     )
     query = escape(str(row["query"]))
