@@ -306,7 +306,8 @@ def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[
         lines = [line for line in out.read().splitlines() if line.startswith('{"requests"')]
         if process.returncode or not lines:
             return (err.read().strip().splitlines() or ["it said nothing"])[-1]
-    return {**json.loads(lines[-1]), "wall": wall, "mb": usage.ru_maxrss / 1024}
+    cpu = usage.ru_utime + usage.ru_stime
+    return {**json.loads(lines[-1]), "wall": wall, "cpu": cpu, "mb": usage.ru_maxrss / 1024}
 
 
 def main() -> None:
@@ -360,8 +361,9 @@ def compare(asked: argparse.Namespace) -> None:
 
 
 def table(found: dict[str, dict[str, Any]]) -> None:
-    print("| | requests | requests/s | to the bare loop | to curator | captions/s | wall s | MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    head = ("", "requests", "requests/s", "to the bare loop", "to curator", "captions/s")
+    print("|", " | ".join((*head, "wall s", "CPU s", "MB")), "|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case, one in found.items():
         ratios = [
             f"{one['rate'] / found[other]['rate']:.2f}" if other in found else ""
@@ -369,7 +371,8 @@ def table(found: dict[str, dict[str, Any]]) -> None:
         ]
         captions = f"{one['captions'] / one['seconds']:.0f}" if one["captions"] else ""
         cells = (case, one["requests"], f"{one['rate']:.0f}", *ratios, captions)
-        print("|", " | ".join(map(str, (*cells, f"{one['wall']:.1f}", f"{one['mb']:.0f}"))), "|")
+        whole = (f"{one['wall']:.1f}", f"{one['cpu']:.1f}", f"{one['mb']:.0f}")
+        print("|", " | ".join(map(str, (*cells, *whole))), "|")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Attempts(AttemptLog):
         """Mark the next attempt, right before it is sent; on the disk when this returns.
 
         The first attempt then waits for room among those in flight, and keeps its place until
-        `leave`: from the first sending to the answer in the ledger, waits between attempts too.
+        `leave`: from the first sending to the answer, waits between attempts too.
         """
         self._leave_if_ending()
         if self.held == NOTHING and self._worst != NOTHING:

@@ -78,8 +78,9 @@ class Dispatcher:
         self.budget = budget or Budget()
         self._concurrency = concurrency
         self._window = WINDOW_FACTOR * concurrency
-        # A mark takes as long as the disk does. Requests that are marked already take the place of
-        # one that was answered at once; under a limit a minute there is time enough.
+        # A mark and an answer take as long as the disk does. Requests that are marked already take
+        # the place of one that was answered at once, while that one goes to the disk; what a death
+        # can lose is the pending. Under a limit a minute there is time enough.
         ahead = 0 if self._retrier.limited else math.ceil(AHEAD_FACTOR * concurrency)
         self._most_pending = concurrency + ahead
         self.room = asyncio.Semaphore(concurrency)
@@ -212,6 +213,7 @@ class Dispatcher:
     async def _ask(self, request: Request, log: Attempts) -> Answer:
         """The answer to a request, once it is in the ledger."""
         answer = await self._retrier.answer(self._backend, request, log)
+        log.leave()
         cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens)
         log.marked = False  # from here on it is an answer, whatever happens
         await asyncio.shield(self.commits.store(log.current, request.id, answer, cost))

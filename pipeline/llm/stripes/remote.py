@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ class RemoteLedger(Ledger):
 
 
 class RemoteCommits:
-    """`commits.Commits`, by way of the parent: one bundle on its way, the next one gathers.
+    """`commits.Commits`, by way of the parent, who gathers what comes while the disk is busy.
 
     Args:
         tell: Sends a message to the parent.
@@ -56,7 +58,7 @@ class RemoteCommits:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._gathered: list[tuple[Write, asyncio.Future[Any]]] = []
-        self._sent: list[asyncio.Future[Any]] = []
+        self._sent: deque[list[asyncio.Future[Any]]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
         self.error: LqtseError | None = None
@@ -80,22 +82,23 @@ class RemoteCommits:
         await self._idle.wait()
 
     def wrote(self, results: Sequence[Any]) -> None:
-        """The bundle that was sent is on the disk.
+        """The oldest bundle that was sent is on the disk.
 
         Args:
             results: One for each write.
         """
-        sent, self._sent = self._sent, []
-        for done, result in zip(sent, results, strict=True):
+        for done, result in zip(self._sent.popleft(), results, strict=True):
             if not done.done():
                 done.set_result(result)
-        self._send()
+        if not (self._sent or self._gathered):
+            self._idle.set()
 
     def failed(self, error: LqtseError) -> None:
         """Nothing can be written any more."""
         self.error = error
-        waiting = [*self._sent, *(done for _, done in self._gathered)]
-        self._sent, self._gathered = [], []
+        waiting = [*chain.from_iterable(self._sent), *(done for _, done in self._gathered)]
+        self._sent.clear()
+        self._gathered = []
         for done in waiting:
             if not done.done():
                 done.set_exception(error)
@@ -107,19 +110,18 @@ class RemoteCommits:
         if self.error is not None:
             done.set_exception(self.error)
             return done
-        self._gathered.append((write, done))
-        if self._idle.is_set():
+        if not self._gathered:
             self._idle.clear()
             # What else this turn of the loop brings goes along.
             asyncio.get_running_loop().call_soon(self._send)
+        self._gathered.append((write, done))
         return done
 
     def _send(self) -> None:
-        if not self._gathered:
-            self._idle.set()
-            return
         gathered, self._gathered = self._gathered, []
-        self._sent = [done for _, done in gathered]
+        if not gathered:  # a failure came first
+            return
+        self._sent.append([done for _, done in gathered])
         self._tell(("write", [write for write, _ in gathered]))
 
 

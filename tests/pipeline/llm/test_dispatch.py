@@ -11,6 +11,7 @@ import pytest
 from cache_store.errors import AuthenticationError, RemoteError
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.llm.base import Answer
+from pipeline.llm.commits import Commits
 from pipeline.llm.dispatch import Dispatcher
 from pipeline.llm.limits import Limiter
 from pipeline.llm.prices import Budget, Price
@@ -262,6 +263,44 @@ def test_requests_are_marked_ahead_of_the_room_to_send_them(ledger: Ledger) -> N
     take(dispatcher, 60, ahead=lambda: look(1_000))
     assert 8 < most <= 12
     assert backend.most_at_once <= 8
+
+
+class SlowDisk(Commits):
+    """Answers take longer to the disk than to come; remembers how many were on their way."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.on_their_way = self.most_on_their_way = 0
+
+    def store(
+        self, attempt: int, request_id: str, answer: Answer, usd: float | None
+    ) -> asyncio.Future[None]:
+        async def late() -> None:
+            self.on_their_way += 1
+            self.most_on_their_way = max(self.most_on_their_way, self.on_their_way)
+            await asyncio.sleep(0.05)
+            await super(SlowDisk, self).store(attempt, request_id, answer, usd)
+            self.on_their_way -= 1
+
+        return asyncio.ensure_future(late())
+
+
+def test_an_answer_on_its_way_to_the_disk_makes_room_for_a_request_but_not_for_ever_more(
+    ledger: Ledger,
+) -> None:
+    backend, disk = Shuffled(), SlowDisk(ledger)
+    dispatcher = Dispatcher(PLAN.request, backend, ledger, concurrency=8, commits=disk)
+    most_open = 0
+
+    def look() -> int:
+        nonlocal most_open
+        most_open = max(most_open, _still_open(ledger))
+        return 1_000
+
+    assert len(take(dispatcher, 60, ahead=look)) == 60
+    assert backend.most_at_once <= 8
+    assert 8 < disk.most_on_their_way <= 12
+    assert 8 < most_open <= 12
 
 
 def test_under_a_limit_a_minute_nothing_is_marked_ahead(ledger: Ledger) -> None:
