@@ -8,10 +8,8 @@ budget, an error), it sends no more, gives what is in flight a moment to arrive,
 paid for, and hands on what is whole in plan order.
 
 A request whose attempts are all spent is left without an answer, and the plan goes on. But a server
-that died would burn the plan so: a failure is believed (recorded, handed on) only when another
-request was answered after it. A streak of failures with no answer in between ends the run, and none
-of them is recorded: the next run asks them again. The streak is twice as long as there are requests
-in flight, so that one moment in which all of them fail does not end it, and 10 at least.
+that died would burn the plan so: a failure is recorded and handed on only when it is believed, and
+a streak of them ends the run; see `doubts`.
 
 Memory: at most `window` results wait at a time, and a streak of doubtful failures.
 """
@@ -22,12 +20,12 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
 
-from cache_store.errors import RemoteError
 from pipeline.ledger import Ledger
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
 from pipeline.llm.commits import Commits, Committing
+from pipeline.llm.doubts import Doubts
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
@@ -36,7 +34,6 @@ from prompts.request import Request
 GRACE = 15.0  # seconds that requests in flight get to arrive after a stop
 AHEAD_FACTOR = 0.5  # requests marked before there is room to send them, as a multiple likewise
 WINDOW_FACTOR = 4  # results that may wait for an earlier one, as a multiple of the concurrency
-STREAK_FACTOR, SHORTEST_STREAK = 2, 10  # failures in a row that end it, in multiples likewise
 
 
 class Dispatcher:
@@ -84,7 +81,6 @@ class Dispatcher:
         ahead = 0 if self._retrier.limited else math.ceil(AHEAD_FACTOR * concurrency)
         self._most_pending = concurrency + ahead
         self.room = asyncio.Semaphore(concurrency)
-        self._streak = max(SHORTEST_STREAK, STREAK_FACTOR * concurrency)
         self._length = math.inf if length is None else length
         self._grace = grace
         self.commits: Committing = commits or Commits(ledger)
@@ -93,7 +89,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._looked_up: dict[int, tuple[Request, Answer | None, str | None]] = {}
         self._ready: dict[int, Result] = {}
-        self._doubtful: list[tuple[int, Request, AttemptFailed]] = []
+        self._doubtful = Doubts(concurrency)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._left = False
@@ -239,7 +235,7 @@ class Dispatcher:
             else:
                 self.budget.settle(log.held, NOTHING)
                 if isinstance(error, AttemptFailed):
-                    self._doubtful.append((place, request, error))
+                    self._doubtful.add(place, request, error)
                     continue
                 self._error = self._error or error
                 if log.marked:
@@ -248,8 +244,8 @@ class Dispatcher:
         self._count_in_flight()
         if answered:
             self._believe()
-        elif len(self._doubtful) >= self._streak:
-            self._error = self._error or self._hopeless()
+        elif self._doubtful.hopeless:
+            self._error = self._error or self._doubtful.error()
 
     def _count_in_flight(self) -> None:
         self.traffic.in_flight = min(len(self._pending), self._concurrency)
@@ -282,18 +278,7 @@ class Dispatcher:
         if self.traffic.asked:
             self._believe()
         else:
-            self._error = self._hopeless()
-
-    def _hopeless(self) -> RemoteError:
-        error, count = self._doubtful[-1][2].error, len(self._doubtful)
-        many = f"{count} requests in a row got no answer: " if count > 1 else ""
-        return type(error)(
-            many + error.what,
-            where=error.where,
-            expected=error.expected,
-            found=error.found,
-            hint=error.hint or "Run the same command later: what was answered is kept",
-        )
+            self._error = self._doubtful.error()
 
     def _count(self, answer: Answer, usd: float) -> None:
         self.traffic.asked += 1
