@@ -1,7 +1,8 @@
 """A laion-clap checkpoint, read safely and renamed into transformers' ClapModel.
 
-The file is read with `torch.load(weights_only=True)`: nothing in it is executed. Every tensor of
-the towers is accounted for; what only training used is dropped, anything else unknown is an error.
+The file is read as weights only: nothing in it is executed. An AudioSep checkpoint will do too: its
+CLAP, an HTSAT-base, is read, and its separator left. Every tensor of the towers is accounted for;
+what only training used is dropped, anything else unknown is an error.
 The architecture follows from the shapes: HTSAT-tiny is 96 channels with depths 2, 2, 6, 2 and
 HTSAT-base (all the music checkpoints) 128 channels with depths 2, 2, 12, 2.
 
@@ -19,16 +20,13 @@ HTSAT-base (all the music checkpoints) 128 channels with depths 2, 2, 12, 2.
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache_store.errors import DamagedError, DataError
+from cache_store.errors import DataError
+from cache_store.torch_file import read_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +55,7 @@ RENAMED = (
 QKV = re.compile(r"^(?P<block>.*)\.attn\.qkv\.(?P<kind>weight|bias)$")
 MEL_FILTERS = "audio_branch.logmel_extractor.melW"
 PROBE = "audio_branch.patch_embed.proj.weight"
+IN_AUDIOSEP = "query_encoder.model."  # a checkpoint of AudioSep carries the CLAP of its queries
 NOT_OURS = "a laion-clap checkpoint (.pt) with an HTSAT audio tower and a RoBERTa text tower"
 ROBERTA_POSITIONS = 514
 ROBERTA_HEAD = 64  # values of one attention head
@@ -66,35 +65,15 @@ SPECTRUM = 256  # pixels a side of the image that HTSAT makes of a spectrogram, 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Read a checkpoint's tensors under their own names, without the `module.` of a parallel run.
 
+    Of a checkpoint of AudioSep, only those of its CLAP.
+
     Raises:
         DataError: No such file, or not a checkpoint of this kind.
         DamagedError: The file holds more than tensors and plain values, or is cut.
     """
     import torch
 
-    if not path.is_file():
-        raise DataError("no such file", where=path, expected=NOT_OURS)
-    # Mapped, so that an optimizer's state, twice as large as the weights, is never read.
-    mapped = zipfile.is_zipfile(path)
-    try:
-        with _numpy_numbers_ignored(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other pickle protocols: we say what matters
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise DamagedError(
-            "refused: the file holds more than tensors, or is no checkpoint, and is never "
-            "unpickled unsafely",
-            where=path,
-            expected=NOT_OURS,
-        ) from error
-    except Exception as error:
-        # The reader pops stacks and follows offsets as the bytes say: anything can come of them.
-        raise DamagedError(
-            "the checkpoint cannot be read: it is cut, damaged or of another kind",
-            where=path,
-            expected=NOT_OURS,
-            found=type(error).__name__,
-        ) from error
+    content = read_torch_file(path, NOT_OURS)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     state: dict[str, Tensor] = {}
@@ -103,6 +82,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             str(name).removeprefix("module."): tensor
             for name, tensor in content.items()
             if isinstance(tensor, torch.Tensor)
+        }
+    if any(name.startswith(IN_AUDIOSEP) for name in state):
+        state = {
+            name.removeprefix(IN_AUDIOSEP): tensor
+            for name, tensor in state.items()
+            if name.startswith(IN_AUDIOSEP)
         }
     _check_kind(path, state)
     return state
@@ -233,38 +218,3 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
     if not found:
         raise KeyError(f"{prefix}*")
     return len(found)
-
-
-class _Ignored:
-    """Stands for a NumPy number of the training state: takes anything, keeps nothing."""
-
-    def __new__(cls, *_: object) -> _Ignored:
-        return super().__new__(cls)
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-@contextmanager
-def _numpy_numbers_ignored() -> Iterator[None]:
-    """Let a training state have NumPy numbers (a learning rate, say) without NumPy's unpickling.
-
-    laion-clap's schedule computes the rate with NumPy, so the optimizer's state in a full
-    checkpoint may hold one, and the strict loader refuses the file for it. Their names are given
-    to a class that does nothing, so no code that the file names is run.
-    """
-    from torch import serialization
-
-    allow = getattr(serialization, "safe_globals", None)
-    if allow is None:  # torch 2.4: such a file is refused
-        yield
-        return
-    names = (
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "scalar"),
-    )
-    stand_ins = [type(name, (_Ignored,), {"__module__": module}) for module, name in names]
-    with allow(stand_ins):
-        yield

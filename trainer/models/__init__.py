@@ -2,6 +2,7 @@
 
     small   a U-Net for 8 kHz, minutes on a CPU
     base    a U-Net for 16 kHz and more, on a GPU
+    resunet AudioSep's separator, for 32 kHz and a GPU; what its checkpoints are read into
 
 A name stands for a size, and a size knows how to build its separator: see `trainer.models.base` for
 what that is, and for how to add one.
@@ -18,12 +19,15 @@ import torch
 
 from cache_store.errors import ConfigError, UsageError
 from trainer.models.base import ModelSize, SeparatorModel
+from trainer.models.resunet import ResUNet, ResUNetSize
 from trainer.models.unet import FilmUNet, UNetSize
 
 __all__ = [
     "MODELS",
     "FilmUNet",
     "ModelSize",
+    "ResUNet",
+    "ResUNetSize",
     "SeparatorModel",
     "UNetSize",
     "build_model",
@@ -35,6 +39,7 @@ __all__ = [
 MODELS: dict[str, ModelSize] = {
     "small": UNetSize(channels=(24, 48, 96), depth=1, patch=(4, 4), condition=64),
     "base": UNetSize(channels=(32, 64, 128, 192, 256), depth=1, patch=(4, 2), condition=128),
+    "resunet": ResUNetSize(channels=(32, 64, 128, 256, 384, 384)),
 }
 
 

@@ -1,8 +1,8 @@
 """The short-time Fourier transform that the separators work in.
 
-A window of 32 ms with half overlap at any sample rate, square-root Hann on both sides, so that
-analysis and synthesis without a mask give the signal back. Always float32: half precision is too
-coarse for a transform and its phase.
+By default a window of 32 ms with half overlap at any sample rate, square-root Hann on both sides.
+Whatever the window, analysis and synthesis without a mask give the signal back. Always float32:
+half precision is too coarse for a transform and its phase.
 
 Letters: B batch, T samples, F bins (without the last one: a power of two is easier to halve),
 M frames.
@@ -17,43 +17,56 @@ from torch.nn import functional
 WINDOW_SECONDS = 0.032
 
 
-def window_length(sample_rate: int, bins_multiple: int) -> int:
-    """Samples in a window: about 32 ms, and half of it a multiple of `bins_multiple`."""
+def window_length(sample_rate: int, bins_multiple: int, seconds: float = WINDOW_SECONDS) -> int:
+    """Samples in a window of about `seconds`, half of it a multiple of `bins_multiple`."""
     step = 2 * bins_multiple
-    return max(1, round(WINDOW_SECONDS * sample_rate / step)) * step
+    return max(1, round(seconds * sample_rate / step)) * step
 
 
 class Stft(nn.Module):
     """Analysis and synthesis.
 
     Args:
-        window: Samples in a window; even.
+        length: Samples in a window; even.
+        hop: Samples between two windows; by default half a window.
+        window: The weights of a window, on both sides; by default the square root of Hann's.
+        pad_mode: What is before the signal and after it, as `torch.stft` calls it. A reflection
+            needs a signal of more than half a window.
 
     Attributes:
-        hop: Samples between two windows, half a window.
+        hop: Samples between two windows.
         bins: F, half a window: the last bin (half the sample rate) is left to `synthesis`.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        hop: int | None = None,
+        *,
+        window: Tensor | None = None,
+        # Zeros, not a reflection: a signal may be shorter than half a window.
+        pad_mode: str = "constant",
+    ) -> None:
         super().__init__()
-        self.length = window
-        self.hop = window // 2
-        self.bins = window // 2
+        self.length = length
+        self.hop = length // 2 if hop is None else hop
+        self.bins = length // 2
+        self.pad_mode = pad_mode
         # Made, not learned: kept out of checkpoints.
         self.window: Tensor
-        self.register_buffer("window", torch.hann_window(window).sqrt(), persistent=False)
+        weights = torch.hann_window(length).sqrt() if window is None else window
+        self.register_buffer("window", weights, persistent=False)
 
     def analysis(self, signal: Tensor) -> Tensor:
         """The spectrogram, with its last bin. Shape: `[B, T]` to complex64 `[B, F + 1, M]`."""
         with torch.autocast(signal.device.type, enabled=False):
-            # Zeros at the ends, not a reflection: a signal may be shorter than half a window.
             return torch.stft(
                 signal.float(),
                 self.length,
                 self.hop,
                 window=self.window,
                 center=True,
-                pad_mode="constant",
+                pad_mode=self.pad_mode,
                 return_complex=True,
             )
 
