@@ -18,8 +18,10 @@ from typing import Any
 from cache_store.errors import DamagedError, DataError
 
 # Of modules whose objects a training state may hold; with torch's own list of what is harmless.
-TRAINING = ("numpy.", "lightning.", "lightning_fabric.", "lightning_utilities.")
-TRAINING += ("pytorch_lightning.", "torch.optim.lr_scheduler.")
+TRAINING = (
+    *("numpy.", "lightning.", "lightning_fabric.", "lightning_utilities.", "pytorch_lightning."),
+    "torch.optim.lr_scheduler.",
+)
 
 
 def read_torch_file(path: Path, expected: str) -> Any:

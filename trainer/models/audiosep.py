@@ -136,7 +136,7 @@ def translate(state: Mapping[str, Tensor], path: Path) -> AudioSepWeights:
 
 def _architecture(weights: Mapping[str, Tensor], path: Path) -> tuple[ResUNetSize, int]:
     """Channels and D, from shapes."""
-    channels = []
+    channels: list[int] = []
     while (conv := weights.get(f"encoder.{len(channels)}.conv2.weight")) is not None:
         channels.append(len(conv))
     shift = weights.get("middle.shift1.weight")
