@@ -55,6 +55,7 @@ class TrainConfig:
         negative_share: Share of the mixtures that are asked for so.
         model: The separator, see `trainer.models`.
         sizes: What to change of that separator's sizes, `channels=8,16,32 depth=2` say.
+        init: Weights to begin with: the folder of a run, or `audiosep:FILE`; empty for fresh ones.
         sample_rate: At which it hears and speaks, in Hz.
         seconds: Length of a mixture.
         snr_min: Lower end of the target's level against the interferers, in dB.
@@ -127,6 +128,7 @@ class TrainConfig:
     negative_share: float = 0.5
     model: str = "small"
     sizes: str = ""
+    init: str = ""
     sample_rate: int = 8000
     seconds: float = 2.0
     snr_min: float = -5.0

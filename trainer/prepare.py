@@ -125,7 +125,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         diagnosis,
         held_out,
         cache.space,
-        _lasting(config.space),
+        lasting(config.space),
         ears,
         record,
         tuple(rejects),
@@ -191,7 +191,7 @@ class _SpaceLoader:
         return TextQueries(self._record, spec=self._config.space, cache=cache, space=self._space)
 
 
-def _lasting(spec: str) -> str:
+def lasting(spec: str) -> str:
     """A spec that still holds in another folder: paths in it made absolute."""
     kind, colon, rest = spec.partition(":")
     return f"{kind}{colon}{Path(rest).absolute()}" if rest and Path(rest).exists() else spec

@@ -53,11 +53,13 @@ class RunRecord:
         seconds: Length of the mixtures it was trained on.
         space: The embedding space of its conditions.
         space_spec: What the user named to load that space, "" for none.
-        cache: The cache: absolute `path`, manifest `number`, `data_hash`.
+        cache: The cache: absolute `path`, manifest `number`, `data_hash`; a `path` of None for
+            weights that were trained elsewhere.
         seed: Of the initial weights and of everything random.
         versions: Of lqtse, Python, torch and numpy.
         created: When, ISO 8601 in UTC.
         negative: How far conditions were steered away from interferers; 0 for not at all.
+        init: The weights that it began with, `source` and `sha256`; empty for fresh ones.
     """
 
     strategy: str
@@ -72,6 +74,7 @@ class RunRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     negative: float = 0.0
+    init: Mapping[str, str] = field(default_factory=dict)
     format: str = FORMAT
 
 

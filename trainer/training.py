@@ -6,11 +6,9 @@ with the settings that it began with.
 
 from __future__ import annotations
 
-import platform
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +106,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Trained:
         with suppress(OSError):
             folder.path.rmdir()
         raise
-    model, record = _model(config, prepared)
+    model, record = _model(config, prepared, new=not step)
     if step:
         _check_record(read_record(folder), record, folder)
     if main:
@@ -146,6 +144,12 @@ def check_folder(folder: RunFolder, config: TrainConfig, resume: bool) -> int:
         raise UsageError("the output is a file, not a folder", where=folder.path)
     if not folder.last.exists():
         return 0
+    if not folder.config.exists():
+        raise UsageError(
+            "the folder holds weights that were trained elsewhere",
+            where=folder.path,
+            hint=f"Train on from them: --init {folder.path} --out another",
+        )
     from trainer.checkpoint import load_checkpoint
 
     last = load_checkpoint(folder.last)
@@ -220,11 +224,11 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         ) from error
 
 
-def _model(config: TrainConfig, prepared: Prepared) -> tuple[SeparatorModel, RunRecord]:
+def _model(
+    config: TrainConfig, prepared: Prepared, *, new: bool
+) -> tuple[SeparatorModel, RunRecord]:
     """The separator with its initial weights, and the record of the run."""
-    import numpy as np
-    import torch
-
+    from trainer.initial import initial_record, read_initial, take_over, versions
     from trainer.models import build_model, parse_sizes, size_record
 
     model = build_model(
@@ -245,14 +249,16 @@ def _model(config: TrainConfig, prepared: Prepared) -> tuple[SeparatorModel, Run
         space_spec=prepared.space_spec,
         cache=prepared.cache,
         seed=config.seed,
-        versions={
-            "lqtse": version("lqtse"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        versions=versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+    # A run that goes on has its weights in its checkpoint.
+    if config.init and new:
+        initial = read_initial(config.init)
+        take_over(initial, model, record)
+        record = replace(record, init=initial_record(initial))
+        if initial.left:
+            note(f"{initial.source}: {initial.left} left alone")
     return model, record
 
 

@@ -26,6 +26,8 @@ Examples:
   lqtse train --cache captions --audio clips.csv --out run --strategy topk-mean \
       --where "fold != 3" --valid-where "fold == 3"
   lqtse train --out run --resume
+  lqtse train --cache captions --audio recordings --out tuned --init audiosep:FILE.ckpt \
+      --model resunet --sample-rate 32000 --seconds 5 --batch-size 4 --lr 1e-4
 """
 
 
@@ -76,6 +78,10 @@ def train(
     sizes: Annotated[
         Optional[str],
         typer.Option(help='What to change of its sizes: "channels=8,16,32 depth=2".'),
+    ] = None,
+    init: Annotated[
+        Optional[str],
+        typer.Option(help="Weights to begin with: a run, or audiosep:FILE."),
     ] = None,
     steps: Annotated[Optional[int], typer.Option(help="Optimizer steps.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of everything random.")] = None,
@@ -175,6 +181,7 @@ def train(
         "negative": negative,
         "model": model,
         "sizes": sizes,
+        "init": init,
         "steps": steps,
         "seed": seed,
         "where": where,

@@ -145,7 +145,7 @@ class ResUNet(SeparatorModel):
             or spectrum.device.type != "cpu"
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
+            or torch.jit.is_tracing()  # type: ignore[attr-defined]
         )
 
     def maps(self, spectrum: Tensor, condition: Tensor) -> Tensor:
