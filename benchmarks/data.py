@@ -36,7 +36,7 @@ import torch
 
 from cache_store.clips import read_clips, usable
 from trainer.clip_audio import ClipAudio
-from trainer.data import MixtureDataset
+from trainer.data import MixtureDataset, collate
 
 RATE, SOURCE_RATE = 32_000, 44_100  # in Hz: of the mixtures (AudioSep's), of the recordings
 SECONDS, BATCH = 5, 12  # AudioSep's, the second by default
@@ -82,7 +82,7 @@ def audiosep_batches(options: argparse.Namespace, folder: Path) -> Iterator[Any]
     mixer = SegmentMixer(2, *LEVELS)
     # With replacement, since there may be fewer files than a batch has places.
     sampler = torch.utils.data.RandomSampler(dataset, replacement=True, num_samples=1 << 20)
-    for batch in _loader(dataset, options, sampler):
+    for batch in _loader(dataset, options, sampler=sampler):
         yield mixer(batch["waveform"])
 
 
@@ -102,13 +102,13 @@ def our_batches(options: argparse.Namespace, folder: Path) -> Iterator[Any]:
     audio = ClipAudio(clips, RATE, memory_limit=memory, disk_limit=disk, folder=folder)
     audio.measure()
     dataset = MixtureDataset(clips, audio, seconds=SECONDS, snr=LEVELS)
-    for batch in _loader(dataset, options):
+    for batch in _loader(dataset, options, collate_fn=collate):
         yield batch["mixture"], batch["target"]
 
 
-def _loader(dataset: Any, options: argparse.Namespace, sampler: Any = None) -> Any:
+def _loader(dataset: Any, options: argparse.Namespace, **arguments: Any) -> Any:
     return torch.utils.data.DataLoader(
-        dataset, options.batch, sampler=sampler, num_workers=options.workers
+        dataset, options.batch, num_workers=options.workers, **arguments
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from trainer.config import TrainConfig
-from trainer.data import MixtureDataset
+from trainer.data import MixtureDataset, collate
 
 if TYPE_CHECKING:
     from trainer.prepare import Prepared
@@ -77,6 +77,7 @@ def load_batches(
         config.batch_size,
         sampler=Batches(start, config.steps, config.batch_size, rank, world, config.accumulate),
         num_workers=config.workers,
+        collate_fn=collate,
         pin_memory=pin_memory,
         # A generator of its own: the global one would be drawn from at every start.
         generator=torch.Generator(),

@@ -10,14 +10,14 @@ Letters: T samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from cache_store.clips import ClipTable
 from cache_store.errors import AudioError
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Batch",
     "HeldOutMixture",
     "Item",
     "MixtureDataset",
     "MixturePlan",
+    "collate",
     "plan_mixture",
     "plan_mixtures",
     "render",
@@ -65,6 +67,33 @@ class Item(TypedDict):
     clip: Tensor
     interferer: Tensor
     snr: Tensor
+
+
+class Batch(list[Item]):
+    """Items that were made together; they are views of tensors that `collate` need not copy.
+
+    Args:
+        together: The items, stacked: `[B, T]` and `[B]`.
+    """
+
+    def __init__(self, together: Item) -> None:
+        rows = range(len(together["clip"]))
+        super().__init__(
+            {
+                "mixture": together["mixture"][row],
+                "target": together["target"][row],
+                "clip": together["clip"][row],
+                "interferer": together["interferer"][row],
+                "snr": together["snr"][row],
+            }
+            for row in rows
+        )
+        self.together = together
+
+
+def collate(items: list[Item]) -> Any:
+    """Stack items, as a `DataLoader` does, but without a copy where they were made together."""
+    return items.together if isinstance(items, Batch) else default_collate(items)
 
 
 @dataclass(frozen=True)
@@ -209,8 +238,16 @@ class MixtureDataset(Dataset[Item]):
         gain_db, changes = self._augmentation.draw(sounds, self.audio.sample_rate, rng)
         return replace(plan, gain_db=gain_db, changes=changes)
 
-    def mixture(self, plan: MixturePlan) -> Mixture:
+    def mixture(
+        self,
+        plan: MixturePlan,
+        out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    ) -> Mixture:
         """The sound of a plan.
+
+        Args:
+            plan: What it is made of.
+            out: Where to put the mixture and the target, float32 [T] each; see `mix`.
 
         Raises:
             AudioError: If a recording cannot be decoded.
@@ -224,7 +261,7 @@ class MixtureDataset(Dataset[Item]):
         if plan.gain_db:
             target = target * np.float32(10.0 ** (plan.gain_db / 20.0))
         try:
-            return mix(target, others, plan.snr_db, self._level_of)
+            return mix(target, others, plan.snr_db, self._level_of, out)
         except AudioError as error:
             names = ", ".join(self.clips.names[row] for row in rows)
             raise AudioError(error.what, where=names) from error
@@ -236,17 +273,27 @@ class MixtureDataset(Dataset[Item]):
         return change.apply(crop, self.samples, self.audio.sample_rate)
 
     def __getitem__(self, item: int) -> Item:
-        if not 0 <= item < self._length:
-            raise IndexError(item)
-        plan = self.plan(item)
-        sound = self.mixture(plan)
-        return {
-            "mixture": torch.from_numpy(sound.mixture),
-            "target": torch.from_numpy(sound.target),
-            "clip": torch.tensor(plan.target),
-            "interferer": torch.tensor(plan.interferers[0]),
-            "snr": torch.tensor(plan.snr_db, dtype=torch.float32),
-        }
+        return self.__getitems__([item])[0]
+
+    def __getitems__(self, items: Sequence[int]) -> Batch:
+        """Several items at once, as a `DataLoader` asks for them."""
+        sounds = torch.empty(2, len(items), self.samples)
+        mixtures, targets = sounds.numpy()
+        plans = []
+        for row, item in enumerate(items):
+            if not 0 <= item < self._length:
+                raise IndexError(item)
+            plans.append(self.plan(item))
+            self.mixture(plans[row], (mixtures[row], targets[row]))
+        return Batch(
+            {
+                "mixture": sounds[0],
+                "target": sounds[1],
+                "clip": torch.tensor([plan.target for plan in plans]),
+                "interferer": torch.tensor([plan.interferers[0] for plan in plans]),
+                "snr": torch.tensor([plan.snr_db for plan in plans], dtype=torch.float32),
+            }
+        )
 
 
 def _level_of(config: TrainConfig) -> Callable[[NDArray[Any]], float]:

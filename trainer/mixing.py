@@ -69,6 +69,7 @@ def mix(
     interferers: NDArray[np.float32] | Sequence[NDArray[np.float32]],
     snr_db: float,
     level_of: Callable[[NDArray[Any]], float] = rms,
+    out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> Mixture:
     """Mix at a signal-to-noise ratio; see the formulas above.
 
@@ -77,9 +78,10 @@ def mix(
         interferers: The others, one a row, or a list of them.
         snr_db: The target's level over that of all interferers together, in dB.
         level_of: What measures a level: of twice the samples it has to be twice as high.
+        out: Where to put the mixture and the target; by default into new arrays.
 
     Shape:
-        target: [T]; interferers: [J, T], J >= 1.
+        target: [T]; interferers: [J, T], J >= 1; out: [T] each.
 
     Raises:
         AudioError: If the target, or one of the interferers, is silent over the crop.
@@ -88,7 +90,7 @@ def mix(
     if level == 0.0:
         raise AudioError("the target is silent over the crop")
     if len(interferers) == 1 and level_of is rms:
-        mixed = _mix_two(target, interferers[0], level, snr_db)
+        mixed = _mix_two(target, interferers[0], level, snr_db, out)
         if mixed is not None:
             return mixed
     work, noise = _work(len(target))
@@ -107,12 +109,18 @@ def mix(
     if peak > 1.0:
         target = np.multiply(target, CEILING / peak, out=work, dtype=np.float64)
         noise *= CEILING / peak
-    wanted, unwanted = target.astype(np.float32), noise.astype(np.float32)
-    return Mixture(wanted + unwanted, wanted, unwanted)
+    unwanted = noise.astype(np.float32)
+    both, wanted = out or np.empty((2, len(target)), np.float32)
+    np.copyto(wanted, target, casting="same_kind")
+    return Mixture(np.add(wanted, unwanted, out=both), wanted, unwanted)
 
 
 def _mix_two(
-    target: NDArray[np.float32], interferer: NDArray[np.float32], level: float, snr_db: float
+    target: NDArray[np.float32],
+    interferer: NDArray[np.float32],
+    level: float,
+    snr_db: float,
+    out: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
 ) -> Mixture | None:
     """`mix` with one interferer in float32; None where that has not the range for it."""
     other = rms(interferer)
@@ -121,9 +129,10 @@ def _mix_two(
     gain = level / (other * 10.0 ** (snr_db / 20.0))
     if not all(_TINY < value < _HUGE for value in (level, other, gain)):
         return None
-    wanted = np.array(target, np.float32)
+    both, wanted = out or np.empty((2, len(target)), np.float32)
+    np.copyto(wanted, target)
     unwanted = np.multiply(interferer, np.float32(gain), dtype=np.float32)
-    both = wanted + unwanted
+    np.add(wanted, unwanted, out=both)
     peak = max(float(both.max()), -float(both.min()))
     if peak > 1.0:
         wanted *= np.float32(CEILING / peak)

@@ -14,7 +14,7 @@ from tests.trainer.clips import RATE, write_clips
 from trainer.augment import Augmentation
 from trainer.clip_audio import ClipAudio
 from trainer.config import TrainConfig
-from trainer.data import Item, MixtureDataset, MixturePlan
+from trainer.data import Item, MixtureDataset, MixturePlan, collate
 from trainer.loudness import Loudness
 from trainer.mixing import mix, rms
 
@@ -234,3 +234,20 @@ def test_workers_change_nothing_of_what_is_changed(clips: ClipTable, audio: Clip
     many = list(DataLoader(dataset, batch_size=8, num_workers=2))
     for one, other in zip(alone, many, strict=True):
         assert same(one, other)
+
+
+def test_a_batch_made_together_is_what_stacked_items_are(
+    clips: ClipTable, audio: ClipAudio
+) -> None:
+    dataset = stream(clips, audio)
+    plain = DataLoader(dataset, 4, sampler=range(8))
+    ours = DataLoader(dataset, 4, sampler=range(8), collate_fn=collate)
+    for stacked, together in zip(plain, ours, strict=True):
+        assert list(stacked) == list(together)
+        for name, values in stacked.items():
+            assert values.dtype == together[name].dtype
+            assert torch.equal(values, together[name])
+    items = dataset.__getitems__([2, 0])
+    # No copy: the batch is the memory that the items lie in.
+    assert collate(items)["mixture"].data_ptr() == items[0]["mixture"].data_ptr()
+    assert same(collate([dataset[2], dataset[0]]), collate(items))
