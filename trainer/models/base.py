@@ -67,6 +67,11 @@ class SeparatorModel(nn.Module, ABC):
     def reach(self) -> int:
         """Samples on each side beyond which nothing changes a value of the output."""
 
+    @property
+    def worthwhile_seconds(self) -> float:
+        """Length of a chunk below which what is computed twice, at its ends, is a large share."""
+        return 0.0
+
     @abstractmethod
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
         """Estimate the sound that the condition asks for.

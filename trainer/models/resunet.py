@@ -125,6 +125,12 @@ class ResUNet(SeparatorModel):
         # A coarse value stands for its whole stride; a window reaches half its length, twice.
         return (frames + self.size.frame_stride) * self.stft.hop + self.stft.length
 
+    @property
+    def worthwhile_seconds(self) -> float:
+        """Of the 7.1 s at 32 kHz that two chunks share; in slices, length takes little memory."""
+        on_cpu = self.head.weight.device.type == "cpu"
+        return 20 * self.reach / self.sample_rate if on_cpu else 0.0
+
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
         """See `SeparatorModel.forward`. The level is not used."""
         samples = mixture.shape[-1]
@@ -135,6 +141,12 @@ class ResUNet(SeparatorModel):
         return self.stft.synthesis(spectrum, samples + missing)[:, :samples]
 
     def _separate(self, spectrum: Tensor, condition: Tensor) -> Tensor:
+        if self._can_slice(spectrum):
+            from trainer.models.resunet_slices import separate_spectrum
+
+            half = torch.is_autocast_enabled("cpu")
+            dtype = torch.get_autocast_dtype("cpu") if half else torch.float32
+            return separate_spectrum(self, spectrum, condition, dtype)
         return rotate(spectrum, self.maps(spectrum, condition).float())
 
     def _can_slice(self, spectrum: Tensor) -> bool:
@@ -143,7 +155,6 @@ class ResUNet(SeparatorModel):
             self.training
             or torch.is_grad_enabled()
             or spectrum.device.type != "cpu"
-            or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
             or torch.jit.is_tracing()  # type: ignore[attr-defined]
         )
