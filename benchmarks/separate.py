@@ -6,8 +6,8 @@
 
 The same random weights in both, one thread, noise at 32 kHz. Each measurement is a process of its
 own: its CPU time for the audio (loading left out) and its peak memory, weights included. Ours goes
-through `trainer.streaming`, as `lqtse separate` does; the peer by its whole-file and its chunked
-way. Outputs are compared with the peer's whole-file one, or with ours in float32 beyond its lengths.
+through `trainer.streaming`, as `lqtse separate` does; the peer by its whole-file and chunked ways.
+Outputs are compared with the peer's whole-file one, or with ours in float32 beyond its lengths.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main() -> None:
         return
     print("| seconds | way | CPU-s for a second | peak, MiB | SDR to the reference, dB |")
     print("|---|---|---|---|---|")
-    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as folder:
         for seconds in sorted({*args.seconds, *args.peer_seconds}):
             reference = None

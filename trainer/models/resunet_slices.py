@@ -7,6 +7,9 @@ rounding, the maps are those of one pass over the whole. A slice's maps stay in 
 cache, which is where the speed comes from; memory for maps does not grow with the length. The norm
 between two convolutions is folded into the first of them.
 
+In bfloat16 only the convolutions of several frames and bins are: what is added up from block to
+block stays float32.
+
 Letters: C channels, M frames, m frames of a slice, F bins, D embedding size.
 """
 
@@ -67,7 +70,7 @@ def _maps(
         heard = magnitudes(spectrum[..., begin : min(end, frames)])
         normed = model.input_norm(heard[..., None])[..., 0][:, :-1]
         normed = functional.pad(normed, (0, end - begin - normed.shape[-1]))
-        maps = network.push(normed.mT[:, None].to(dtype), last=end == padded)
+        maps = network.push(normed.mT[:, None], last=end == padded)
         if maps.shape[2]:
             yield maps
 
@@ -76,7 +79,7 @@ class _Network:
     """A network for one condition, and what it holds between two slices."""
 
     def __init__(self, model: ResUNet, condition: Tensor, dtype: torch.dtype) -> None:
-        self._stem, self._head = _Pointwise(model.stem, dtype), _Pointwise(model.head, dtype)
+        self._stem, self._head = _Pointwise(model.stem), _Pointwise(model.head)
         self._encoder = [_Block(block, condition, dtype) for block in model.encoder]  # type: ignore[arg-type]
         self._middle = _Block(model.middle, condition, dtype)
         self._decoder = [_Expand(block, condition, dtype) for block in model.decoder]  # type: ignore[arg-type]
@@ -115,7 +118,7 @@ class _Block:
         scale, shift = inner.affine()
         self._first = _Convolution(block.conv1.weight * scale[:, None, None, None], shift, dtype)
         self._second = _Convolution(block.conv2.weight, None, dtype)
-        self._shortcut = None if block.shortcut is None else _Pointwise(block.shortcut, dtype)
+        self._shortcut = None if block.shortcut is None else _Pointwise(block.shortcut)
         self._beside = _Queue()
 
     def push(self, maps: Tensor, last: bool) -> Tensor:
@@ -123,7 +126,7 @@ class _Block:
         out = self._first.push(self._norm(maps), last)
         out = self._second.push(functional.leaky_relu_(out, SLOPE), last)
         self._beside.put(maps if self._shortcut is None else self._shortcut(maps))
-        return out.add_(self._beside.take(out.shape[2])) if out.shape[2] else out
+        return out.float().add_(self._beside.take(out.shape[2]))
 
 
 class _Expand:
@@ -138,11 +141,12 @@ class _Expand:
     def push(self, maps: Tensor, skip: _Queue, last: bool) -> Tensor:
         """Shape: `[1, C, m, F]` to `[1, C', m', F']`."""
         if maps.shape[2]:
-            fine = functional.conv_transpose2d(self._norm(maps), self._weight, stride=self._stride)
+            coarse = self._norm(maps).to(self._weight.dtype)
+            fine = functional.conv_transpose2d(coarse, self._weight, stride=self._stride)
         else:
             bins = maps.shape[3] * self._stride[1]
             fine = maps.new_empty(1, self._weight.shape[1], 0, bins)
-        joined = _empty(fine, 2 * fine.shape[1], fine.shape[2])
+        joined = _empty(fine, 2 * fine.shape[1], fine.shape[2], maps.dtype)
         joined[:, : fine.shape[1]] = fine
         joined[:, fine.shape[1] :] = skip.take(fine.shape[2])
         return self._block.push(joined, last)
@@ -182,12 +186,12 @@ class _Convolution:
 
     def push(self, maps: Tensor, last: bool) -> Tensor:
         """Shape: `[1, C, m, F]` to `[1, C', m', F]`."""
-        edge = _empty(maps, maps.shape[1], 1).zero_()
+        edge = _empty(maps, maps.shape[1], 1, self._weight.dtype).zero_()
         parts = [edge if self._held is None else self._held, maps, *([edge] if last else [])]
         joined = _in_a_row(parts)
         self._held = joined[:, :, -2:].clone()
         if joined.shape[2] < 3:
-            return maps.new_empty(1, len(self._weight), 0, maps.shape[3])
+            return joined.new_empty(1, len(self._weight), 0, maps.shape[3])
         return functional.conv2d(joined, self._weight, self._bias, padding=(0, 1))
 
 
@@ -221,9 +225,9 @@ class _Queue:
 class _Pointwise:
     """A 1 x 1 convolution, as the product of matrices that it is."""
 
-    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Conv2d) -> None:
         assert layer.bias is not None
-        self._weight, self._bias = layer.weight[:, :, 0, 0].to(dtype), layer.bias.to(dtype)
+        self._weight, self._bias = layer.weight[:, :, 0, 0], layer.bias
 
     def __call__(self, maps: Tensor) -> Tensor:
         out = functional.linear(maps.permute(0, 2, 3, 1), self._weight, self._bias)
@@ -243,10 +247,10 @@ def _in_a_row(parts: list[Tensor]) -> Tensor:
     return out
 
 
-def _empty(like: Tensor, channels: int, frames: int) -> Tensor:
+def _empty(like: Tensor, channels: int, frames: int, dtype: torch.dtype | None = None) -> Tensor:
     """Memory for maps, the channels of one frame and bin side by side."""
     shape = (1, channels, frames, like.shape[3])
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=dtype or like.dtype, memory_format=torch.channels_last)
 
 
 def _laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
