@@ -209,7 +209,7 @@ class _Queue:
 
     def take(self, frames: int) -> Tensor:
         """The first frames, which must be there. Shape: `[1, C, frames, F]`."""
-        taken = []
+        taken: list[Tensor] = []
         missing = frames
         while missing or not taken:
             part = self._parts.popleft()
