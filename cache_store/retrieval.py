@@ -3,6 +3,9 @@
 `auto` searches exactly, which needs no index and is never wrong, until the cache is so large that a
 graph answers much sooner; the result says what was used and why. An index that is older than the
 data is never used: asked for by name it is an error, and `auto` passes it over and says so.
+
+The matrix that is searched is mapped, and checked against its hash: an exact search waits for that,
+once; a FAISS index, which need not read all of it, is searched meanwhile, and later searches tell.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_store.errors import StaleIndexError, UsageError
+from cache_store.guard import Guard
 from cache_store.manifest import CENTRING, Manifest, check_content
 
 if TYPE_CHECKING:
@@ -87,6 +91,9 @@ class Retrieval:
         self._centred: dict[str, CentredIndex] = {}
         self._faiss: dict[str, FaissIndex] = {}
         self._means: Means | None = None
+        exact = manifest.index("exact")
+        mapped = exact is not None and manifest.is_fresh(exact)
+        self._guard = Guard(folder, exact.files[0] if exact is not None and mapped else None)
 
     def search(self, queries: npt.ArrayLike | torch.Tensor, k: int, kind: str, device: str) -> Hits:
         """Search; arguments and errors as `Cache.search`."""
@@ -150,8 +157,13 @@ class Retrieval:
         return self._means
 
     def exact(self, device: str) -> ExactIndex:
-        """Return the exact index on a device; made once, then kept."""
+        """Return the exact index on a device; made once, then kept.
+
+        Raises:
+            DamagedError: If the mapped matrix is not what was committed.
+        """
         if device not in self._exact:
+            self._guard.start()  # beside the import of PyTorch
             import torch
 
             from cache_store.index.exact import ExactIndex
@@ -162,6 +174,7 @@ class Retrieval:
                 device,
                 excluded=torch.from_numpy(self._removed),
             )
+        self._guard.settle()
         return self._exact[device]
 
     def _choose(self, kind: str, device: str) -> tuple[str, str]:
@@ -188,6 +201,8 @@ class Retrieval:
         return "exact", f"no approximate index was built; run lqtse-cache index {self._folder}"
 
     def _load(self, kind: str) -> FaissIndex:
+        self._guard.start()
+        self._guard.tell()
         if kind not in self._faiss:
             from cache_store.index.faiss_index import FaissIndex
             from cache_store.index.reduction import read_reduction
