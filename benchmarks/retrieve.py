@@ -130,23 +130,32 @@ def prepare(method: str, folder: Path, k: int) -> Search:
             "rows", reader, mode="overwrite"
         )
 
-        def ask(query: Any) -> list[int]:
-            asked: Any = table.search(query)
+        def ask(queries: Any) -> Any:
+            asked: Any = table.search(list(queries))
             found = asked.distance_type("dot").with_row_id(True).limit(k).to_arrow()
-            return list(found["_rowid"].to_pylist())
+            best = np.lexsort((found["_distance"].to_numpy(), found["query_index"].to_numpy()))
+            return found["_rowid"].to_numpy()[best].reshape(len(queries), k)
 
-        return lambda queries: np.array([ask(query) for query in queries])
+        return ask
     import faiss
 
-    if method in ("FAISS Flat", "datasets"):
-        index = faiss.IndexFlatIP(matrix.shape[1])
-        if method == "datasets":
-            import datasets
+    if method == "datasets":
+        import datasets
+        import pyarrow as pa
 
-            table = datasets.Dataset.from_dict({"row": range(len(matrix))})
-            wide = matrix.astype(np.float32)
-            table.add_faiss_index_from_external_arrays(wide, "rows", custom_index=index)
-            return lambda queries: np.array(table.search_batch("rows", queries, k).total_indices)
+        parts = [matrix[part].astype(np.float32) for part in blocks]
+        values = [
+            pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), matrix.shape[1])
+            for part in parts
+        ]
+        del parts
+        held = datasets.Dataset(pa.table({"embedding": pa.chunked_array(values)}))
+        held.set_format("numpy", columns=["embedding"])
+        # Its default metric is Euclidean, which ranks unit vectors alike.
+        held.add_faiss_index("embedding", metric_type=faiss.METRIC_INNER_PRODUCT)
+        return lambda queries: np.array(held.search_batch("embedding", queries, k).total_indices)
+    if method == "FAISS Flat":
+        index = faiss.IndexFlatIP(matrix.shape[1])
         for part in blocks:
             index.add(matrix[part].astype(np.float32))
         return lambda queries: index.search(queries, k)[1]
@@ -195,8 +204,7 @@ def measure(options: argparse.Namespace) -> None:
         begin = time.perf_counter()
         search(queries[: options.batch])
         seconds.append(time.perf_counter() - begin)
-    few = queries[: options.batch] if options.method == "LanceDB" else queries[:256]
-    found = search(few)
+    found = search(queries[:256])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(

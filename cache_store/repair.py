@@ -174,6 +174,8 @@ def _publish(writer: CacheWriter, plan: RepairPlan, report: RepairReport) -> Non
         "to_embed_again": report.waiting,
     }
     step = {"step": "repair", "files": len(report.mended), **lost}
+    if plan.indexes:  # for the next run, should this one die before they are built
+        step["indexes"] = list(plan.indexes)
     if report.manifest:
         step["manifest"] = report.manifest
     writer.publish(captions=listed, data=data, rejects=rejects, indexes=indexes, step=step)

@@ -138,6 +138,7 @@ def plan_repair(folder: Path, progress: Callable[[int], None] = lambda _: None) 
         for index in manifest.indexes
         if any(entry.path in found.damaged for entry in index.files)
     ]
+    plan.indexes += _left(manifest)
     if base.how and not manifest.indexes:
         plan.indexes = _kinds_before(folder)
     _find_aside(folder, plan)
@@ -148,6 +149,17 @@ def plan_repair(folder: Path, progress: Callable[[int], None] = lambda _: None) 
         if fault.path not in files and "/" not in fault.path and fault.path != CARD_NAME
     ]
     return plan
+
+
+def _left(manifest: Manifest) -> list[str]:
+    """The kinds of index that an earlier repair was to build, and died before."""
+    for step in reversed(manifest.provenance):
+        if step.get("step") == "repair":
+            there = {index.kind for index in manifest.indexes}
+            return [kind for kind in step.get("indexes", ()) if kind not in there]
+        if step.get("step") not in ("index", "centre"):
+            break
+    return []
 
 
 def _mend(folder: Path, manifest: Manifest, unit: Unit, damaged: set[str]) -> Mend:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cache_store.errors import LqtseError
 from cache_store.verify import Fault
 from pipeline.ledger import FILE_NAME, stored_answer
-from pipeline.ledger_format import VERSION, told, version_of
+from pipeline.ledger_format import VERSION, told, unfinished, version_of
 
 _MOST = 20  # faults that are told one by one
 
@@ -26,14 +29,31 @@ def check_ledger(cache: str | Path) -> list[Fault]:
     path = Path(cache) / FILE_NAME
     if not path.is_file():
         return []
-    beside = path.with_name(f"{path.name}-wal")
-    quiet = not beside.exists() or beside.stat().st_size == 0
-    address = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if quiet else ''}"
     try:
-        with told(path), closing(sqlite3.connect(address, uri=True)) as connection:
+        with (
+            told(path),
+            _settled(path) as address,
+            closing(sqlite3.connect(address, uri=True)) as connection,
+        ):
             return _faults(connection, path)
     except LqtseError as error:
         return [_fault(f"{error.what} ({error.found})")]
+
+
+@contextmanager
+def _settled(path: Path) -> Iterator[str]:
+    """What to open: the ledger itself, or a copy where a run died while writing it.
+
+    To take back what was half written SQLite has to write; the next run lets it.
+    """
+    more = unfinished(path)
+    if not any(one.name.endswith("-journal") for one in more):
+        yield f"{path.resolve().as_uri()}?mode=ro{'' if more else '&immutable=1'}"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for one in (path, *more):
+            shutil.copy(one, folder)
+        yield f"{(Path(folder).resolve() / path.name).as_uri()}?mode=rw"
 
 
 def _faults(connection: sqlite3.Connection, path: Path) -> list[Fault]:

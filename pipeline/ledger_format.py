@@ -108,9 +108,10 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
         DamagedError: If the file was cut, or holds something else.
         VersionMismatchError: If a newer version wrote it.
     """
-    # SQLite takes what is left of the first page for a new and empty file.
+    # SQLite takes what is left of the first page for a new and empty file. With a journal beside it
+    # a page may have been cut by an accident in the middle of writing, which SQLite makes good.
     size, page = path.stat().st_size, int(connection.execute("PRAGMA page_size").fetchone()[0])
-    if size % page:
+    if size % page and not unfinished(path):
         raise damaged(path, f"{size} bytes, which are no whole pages: it was cut")
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
@@ -124,6 +125,12 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise damaged(path, "tables that are not ours")
     return version
+
+
+def unfinished(path: Path) -> list[Path]:
+    """The journals beside a file that SQLite has yet to bring into it."""
+    beside = [path.with_name(f"{path.name}{suffix}") for suffix in ("-journal", "-wal")]
+    return [one for one in beside if one.exists() and one.stat().st_size > 0]
 
 
 def damaged(path: Path, found: object) -> DamagedError:

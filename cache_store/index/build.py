@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from cache_store.checks import find_bad_embedding
 from cache_store.errors import DamagedError, DataError, UsageError
+from cache_store.index.arrays import write_header, writer_of_array
 from cache_store.index.faiss_index import (
     APPROXIMATE,
     BREADTH,
@@ -37,7 +38,7 @@ from cache_store.index.faiss_index import (
 from cache_store.index.parts import Share, write_matrix
 from cache_store.index.reduction import REDUCED_DIM, fit_reduction
 from cache_store.index.tuning import Kept, breadths, tune
-from cache_store.manifest import CENTRING, IndexEntry, Manifest, check_file
+from cache_store.manifest import CENTRING, IndexEntry, Manifest, check_content
 from cache_store.opening import map_matrix
 from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
 from cache_store.writer import CacheWriter
@@ -141,9 +142,11 @@ def build_index(
         raise UsageError("bad recall", expected="above 0, at most 1", found=target)
     kind, reason = choose_kind(kind, manifest.rows)
     fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
-    if "exact" not in fresh:
+    if "exact" in fresh:  # what is built from it would pass on a flipped bit
+        check_content(writer.path, fresh["exact"].files[0])
+    else:
         fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim, share)
-    matrix = map_matrix(check_file(writer.path, fresh["exact"].files[0]))
+    matrix = map_matrix(writer.path / fresh["exact"].files[0].path)
     if kind != "exact":
         fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries, target, kept)
     step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
@@ -197,14 +200,9 @@ def _build_matrix(
     shape, dtype = (manifest.rows, dim), np.dtype(manifest.dtype)
 
     def write(path: Path) -> None:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(dtype),
-            "fortran_order": False,
-            "shape": shape,
-        }
         # Not through a memory map: on a full disk that kills the process instead of failing.
         with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, shape, dtype)
             write_matrix(file, writer.path, manifest.data, share)
 
     def check(path: Path) -> None:
@@ -264,12 +262,7 @@ def _build_faiss(
     files.append(writer.write_index_file(writer_of(index), ".faiss", len(matrix), check))
     if reduction is not None:
         array = reduction.to_array()
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-
-        files.append(writer.write_index_file(write, ".npy", len(array)))
+        files.append(writer.write_index_file(writer_of_array(array), ".npy", len(array)))
     return IndexEntry(kind, tuple(files), manifest.data_hash(), params)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_store.errors import DamagedError, DataError, StaleIndexError, UsageError
+from cache_store.index.arrays import writer_of_array
 from cache_store.manifest import CENTRING, IndexEntry, Manifest, check_content
 from cache_store.opening import map_matrix
 
@@ -110,15 +111,11 @@ def store_means(
         means = Means(text, audio, len(index), recordings if audio is not None else 0)
     array = np.stack([text] if audio is None else [text, audio])
 
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-
     def check(path: Path) -> None:
         if not np.array_equal(map_matrix(path), array):
             raise DamagedError("what was written is not what was read back", where=path)
 
-    file = writer.write_index_file(write, ".npy", len(array), check)
+    file = writer.write_index_file(writer_of_array(array), ".npy", len(array), check)
     params = {"captions": means.captions, "recordings": means.recordings}
     new = IndexEntry(CENTRING, (file,), manifest.live_hash(), params)
     others = [one for one in manifest.indexes if one.kind != CENTRING]

@@ -150,12 +150,15 @@ class Bench:
             (outcome,) = self.shim.run([Job(self.name, str(cache), trace=str(trace))])
             assert not outcome.error, outcome.message
         events, runs, known = read_trace(trace), 0, set()
+        marks: list[str] = []
         for number, event in enumerate(events, start=1):
             machine.apply(event)
+            if event.what == "mark":
+                marks.append(event.first)
             for disk in machine.disks():
                 runs += 1
                 ended = number == len(events)
-                key = (ended, frozenset((name, data) for name, data in disk.items()))
+                key = (ended, len(marks), frozenset(disk.items()))
                 if key in known:
                     continue
                 known.add(key)
@@ -163,7 +166,7 @@ class Bench:
                 place.mkdir()
                 write_disk(disk, place)
                 try:
-                    judge.check(place / "cache", published=ended)
+                    judge.check(place / "cache", published=ended, marks=marks)
                 except Exception as error:
                     where = f"{self.name}, power cut after {number}: {event.what} {event.first}"
                     raise AssertionError(f"{where}; on the disk {sorted(disk)}") from error

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.faults import asking
 
 SUBJECTS = ("dog", "kettle", "tram", "saw", "choir", "owl", "printer")
 PLACES = ("in a yard", "behind a wall", "far away", "under a bridge")
@@ -18,11 +22,28 @@ class Operation:
         prepare: Makes the cache as it is before.
         act: The command; run again, it must end as if it had never been disturbed.
         between: For a command that publishes twice, what leads to the state between.
+        again: What runs it again, where that is to check more than the outcome.
+        mends: The cache is damaged before, and a reader is told so; on the way to "after" all rows
+            are there, and not yet all indexes.
+        parts: What was done is published although the rest failed: the beginning of "after", in
+            files of other sizes.
+        look: A further check of what an accident left, with the marks that the command had made by
+            then (`tell`).
     """
 
     prepare: Callable[[Path], None]
     act: Callable[[Path], None]
     between: Callable[[Path], None] | None = None
+    again: Callable[[Path], None] | None = None
+    mends: bool = False
+    parts: bool = False
+    look: Callable[[Path, Sequence[str]], None] | None = None
+
+
+def tell(mark: str) -> None:
+    """Note in the trace, where there is one, that something happened outside of the disk."""
+    with suppress(AttributeError):  # not under the shim
+        ctypes.CDLL(None).faults_mark(mark.encode())
 
 
 def _lines(cache: Path, name: str, first: int, count: int) -> Path:
@@ -48,10 +69,67 @@ def _embed(cache: Path) -> None:
     embed_cache(cache, space="tiny", workers=1, device="cpu")
 
 
-def _index(cache: Path) -> None:
+def _index(cache: Path, kind: str = "hnsw", centre: bool = False) -> None:
     from pipeline.indexing import index_cache
 
-    index_cache(cache, kind="hnsw", device="cpu")
+    queries = _clips(cache) if kind != "hnsw" else None
+    index_cache(cache, kind=kind, queries=queries, centre=centre, device="cpu")
+
+
+def _clips(cache: Path) -> Path:
+    """Clips with stored embeddings, in the space of `tiny`, beside the cache."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from cache_store.manifest import newest_manifest
+
+    manifest = newest_manifest(cache)
+    assert manifest is not None
+    space = manifest.space
+    assert space is not None
+    path = cache.parent.parent / "clips.parquet"
+    vectors = np.random.default_rng(0).normal(size=(12, space.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    table = pa.table(
+        {
+            "path": [f"{number}.wav" for number in range(len(vectors))],
+            "embedding": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), space.dim),
+        }
+    )
+    facts = {"lqtse.space": space.name, "lqtse.fingerprint": space.fingerprint}
+    pq.write_table(table.replace_schema_metadata(facts), path)
+    return path
+
+
+def _repair(cache: Path) -> None:
+    from cache_store.repair import repair_cache
+
+    repair_cache(cache)
+
+
+def _generate(cache: Path) -> None:
+    asking.generate(cache, tell)
+
+
+def _broken(cache: Path) -> None:
+    """One file of each kind cut, and a bit of the newest manifest flipped."""
+    from cache_store.manifest import manifest_path, newest_manifest
+
+    _embedded(cache)
+    _index(cache, "exact")
+    manifest = newest_manifest(cache)
+    assert manifest is not None
+    exact = manifest.index("exact")
+    assert exact is not None
+    cut = (manifest.captions[0], manifest.data[1], manifest.rejects[0], *exact.files)
+    for entry in cut:
+        path = cache / entry.path
+        path.write_bytes(path.read_bytes()[: entry.bytes // 2])
+    path = manifest_path(cache, manifest.number)
+    data = path.read_bytes()
+    place = data.index(b'"tool_version": "') + 17
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
 
 
 def _dedupe(cache: Path) -> None:
@@ -101,4 +179,19 @@ OPERATIONS = {
     "dedupe": Operation(_embedded, _dedupe),
     "compact": Operation(_full, _compact, between=lambda cache: _compact(cache, index=False)),
     "merge": Operation(_two_caches, _merge),
+    "index ivf": Operation(_embedded, lambda cache: _index(cache, "ivf")),
+    "index ivfpq": Operation(_embedded, lambda cache: _index(cache, "ivfpq")),
+    "index --centre": Operation(
+        _embedded,
+        lambda cache: _index(cache, "exact", centre=True),
+        between=lambda cache: _index(cache, "exact"),
+    ),
+    "repair": Operation(_broken, _repair, mends=True),
+    "generate": Operation(
+        _nothing,
+        _generate,
+        again=asking.generate_again,
+        parts=True,
+        look=asking.look,
+    ),
 }

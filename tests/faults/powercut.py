@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 ALL, NONE, HALF = "all", "none", "half"
 MOST_FOLDERS = 5  # with changed names at once; more than that would be 2^n disks
 
@@ -31,7 +33,13 @@ class File:
             return bytes(self.seen)
         if kept == NONE:
             return self.synced
-        return bytes(self.seen[: len(self.seen) // 2])
+        # Half of what differs: what was synced before stays.
+        common = min(len(self.seen), len(self.synced))
+        one, other = (np.frombuffer(data, np.uint8, common) for data in (self.seen, self.synced))
+        differs = np.flatnonzero(one != other)
+        first = int(differs[0]) if len(differs) else common
+        middle = (first + len(self.seen)) // 2
+        return bytes(self.seen[:middle]) + self.synced[middle:]
 
 
 @dataclass
@@ -99,6 +107,7 @@ class Machine:
             self._open[event.handle] = node
         elif event.what == "write":
             node = self._file(event.handle)
+            node.seen.extend(bytes(max(0, event.offset - len(node.seen))))
             node.seen[event.offset : event.offset + len(event.data)] = event.data
         elif event.what == "truncate":
             del self._file(event.handle).seen[event.offset :]

@@ -171,6 +171,8 @@ def main() -> None:
 
     import cache_store.cache
     import cache_store.index.build
+    import cache_store.index.rebuild
+    import cache_store.repair
     import cache_store.spaces.tiny.space  # noqa: F401
     import pipeline.dedupe
     import pipeline.embed

@@ -45,6 +45,23 @@ def test_a_rename_before_the_sync_may_leave_an_empty_file(tmp_path: Path) -> Non
     assert all(disk["a"] in (b"old", b"new!") for disk in found)
 
 
+def test_what_was_synced_stays_when_more_is_appended(tmp_path: Path) -> None:
+    events = (
+        ("create", "a", "", 1, b""),
+        ("write", "", "", 1, b"old!"),
+        ("sync", "", "", 1, b""),
+        ("open", ".", "", 2, b""),
+        ("sync", "", "", 2, b""),
+    )
+    machine = Machine(tmp_path)
+    for what, first, second, handle, data in events:
+        path = str(tmp_path / first) if first else ""
+        machine.apply(Event(what, path, second, handle, 0, data))
+    machine.apply(Event("write", "", "", 1, 6, b"new!"))
+    found = [disk["a"] for disk in machine.disks()]
+    assert found == [b"old!\0\0new!", b"old!", b"old!\0\0n"]
+
+
 def test_a_synced_folder_keeps_its_names_but_not_its_own(tmp_path: Path) -> None:
     events = (
         ("mkdir", "sub", "", 0, b""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from cache_store.cache import open_cache
+from cache_store.errors import DamagedError
 from cache_store.files import TMP_PREFIX
+from cache_store.layout import QUARANTINE_FOLDER
 from cache_store.lease import LEASE_NAME
-from cache_store.manifest import newest_manifest
+from cache_store.manifest import CENTRING, newest_manifest
 from cache_store.shards import read_table
 from cache_store.verify import verify_cache
 from tests.faults.operations import Operation
@@ -26,7 +29,10 @@ _PASSING = re.compile(
 _INDEXES = re.compile("indexes|hits ")
 _LEASES = (LEASE_NAME, f"{LEASE_NAME}.lock")
 
+_LEDGER = "ledger.sqlite"
+
 Content = dict[str, Any]
+DAMAGED: Content = {"damaged": True}
 
 
 def content(cache: Path) -> Content | None:
@@ -50,9 +56,19 @@ def content(cache: Path) -> Content | None:
             for index in manifest.indexes:
                 if not manifest.is_fresh(index):
                     continue
-                hits = store.search(queries, 3, index.kind)
+                centred = index.kind == CENTRING
+                kind = "exact" if centred else index.kind
+                hits = store.search(queries, 3, kind, centred=centred)
                 found[f"hits {index.kind}"] = (hits.ids.tolist(), hits.scores.tobytes())
     return found
+
+
+def state(cache: Path) -> Content | None:
+    """The content of a cache, or that a reader is told that it is damaged."""
+    try:
+        return content(cache)
+    except DamagedError:
+        return DAMAGED
 
 
 def _rows(found: Content | None) -> Content:
@@ -61,11 +77,13 @@ def _rows(found: Content | None) -> Content:
 
 
 def names(cache: Path) -> set[str]:
-    """The files of a cache; manifests, which a rerun may add, and the lease left out."""
+    """The files of a cache; the lease left out, and manifests and quarantine, which may grow."""
     return {
         path.relative_to(cache).as_posix()
         for path in cache.rglob("*")
-        if path.is_file() and path.name not in _LEASES and path.parent.name != "manifest"
+        if path.is_file()
+        and path.name not in _LEASES
+        and path.parent.name not in ("manifest", QUARANTINE_FOLDER)
     }
 
 
@@ -103,7 +121,7 @@ class Judge:
             if act is None:
                 continue
             shutil.copytree(template, scratch)
-            before = content(cache)
+            before = state(cache)
             act(cache)
             found, files = content(cache), names(cache)
             shutil.rmtree(scratch)
@@ -113,13 +131,16 @@ class Judge:
         assert found != before
         return cls(operation, before, found, files, {}, between or before, rerun_every)
 
-    def check(self, cache: Path, *, published: bool) -> None:
+    def check(self, cache: Path, *, published: bool, marks: Sequence[str] = ()) -> None:
         """Raise AssertionError if a promise is broken.
 
         Args:
             cache: What the accident left; the command is run on it again.
             published: Whether the command had ended well: then only "after" will do.
+            marks: What the command had told by then (`operations.tell`).
         """
+        if self.operation.look is not None:
+            self.operation.look(cache, marks)
         key = f"{published} {digest(cache.parent)}"
         if key not in self.seen:
             self.seen[key] = self._check(cache, len(self.seen) % self.rerun_every == 0)
@@ -129,26 +150,37 @@ class Judge:
         self.befores += not is_after
 
     def _check(self, cache: Path, rerun: bool) -> bool:
-        found = content(cache)
-        known = found in (self.before, self.after) or _rows(found) == _rows(self.between)
-        assert known, "neither before nor after"
-        if found is not None:
+        operation = self.operation
+        found = state(cache) if operation.mends else content(cache)
+        assert self._is_known(found), "neither before nor after"
+        # What a repair published is whole; what it has yet to move aside is not.
+        if found is not None and not operation.mends:
             assert verify_cache(cache).faults == []
         if rerun:
-            self.operation.act(cache)
+            (operation.again or operation.act)(cache)
             assert content(cache) == self.after, "the rerun gives something else"
             assert verify_cache(cache).faults == []
-            assert names(cache) == self.files, "the rerun left or lost a file"
+            assert operation.parts or names(cache) == self.files, "the rerun left or lost a file"
             assert not (cache / LEASE_NAME).exists()
             assert not list(cache.rglob(f"{TMP_PREFIX}*"))
         return found == self.after
+
+    def _is_known(self, found: Content | None) -> bool:
+        if found in (self.before, self.after) or _rows(found) == _rows(self.between):
+            return True
+        if self.operation.mends:
+            return _rows(found) == _rows(self.after)
+        if not self.operation.parts or found is None or self.after is None:
+            return False
+        return all(found[k] == self.after[k][: len(found[k])] for k in ("captions", "rejects"))
 
 
 def digest(folder: Path) -> str:
     """A hash of a folder that does not change with dates, temporary names and the lease."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*"), key=lambda p: _plain(p.name.encode()) + bytes(p)):
-        if path.name in _LEASES:
+        # What SQLite shares between processes it makes anew after an accident.
+        if path.name in _LEASES or path.name == f"{_LEDGER}-shm":
             continue
         total.update(_plain(bytes(path.relative_to(folder))) + b"\0")
         if path.is_file():
