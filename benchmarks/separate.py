@@ -104,7 +104,8 @@ def _ours(args: argparse.Namespace) -> Any:
 
 
 def _peer(args: argparse.Namespace) -> Any:
-    sys.path.insert(0, str(args.audiosep))
+    # Its package is called `models`, as a script beside this one is.
+    sys.path[:] = [str(args.audiosep), *(p for p in sys.path if Path(p) != Path(__file__).parent)]
     import torch
     from models.resunet import ResUNet30
 
