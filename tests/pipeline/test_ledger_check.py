@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import FILE_NAME, digest_of
+from pipeline.ledger import FILE_NAME, digest_of, open_ledger
 from pipeline.ledger_check import check_ledger
 from pipeline.ledger_format import prepare
+from pipeline.llm.amount import NOTHING
 from pipeline.llm.base import Answer
 
 
@@ -72,3 +73,19 @@ def test_a_ledger_that_is_written_to_can_be_checked(ledger: Path) -> None:
     (fault,) = check_ledger(ledger.parent)
     assert "request-0003" in fault.what
     connection.close()
+
+
+def test_a_page_cut_while_its_journal_has_it_whole_is_no_damage(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    with open_ledger(tmp_path) as ledger:
+        ledger.begin([("a", NOTHING)])
+        for path in tmp_path.glob("ledger.sqlite*"):  # as after a kill
+            (left / path.name).write_bytes(path.read_bytes())
+    path = left / "ledger.sqlite"
+    path.write_bytes(path.read_bytes()[:2048])
+    assert check_ledger(left) == []
+    with open_ledger(left) as again:
+        assert again.totals().lost == 1
+    (left / "ledger.sqlite").write_bytes((left / "ledger.sqlite").read_bytes()[:2048])
+    assert check_ledger(left) != []
