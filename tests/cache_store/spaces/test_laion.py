@@ -136,3 +136,19 @@ def test_loading_leaves_the_global_random_state_alone(
     before = torch.get_rng_state()
     load_space(f"laion:{checkpoint}?tokenizer={tokenizer_folder}", device="cpu")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_clap_inside_an_audiosep_checkpoint_is_read(
+    peer: ClapModel, checkpoint: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    state = {
+        f"query_encoder.model.{name.removeprefix('module.')}": tensor
+        for name, tensor in models.laion_state(peer).items()
+    }
+    state["ss_model.base.bn0.weight"] = torch.zeros(3)
+    torch.save({"state_dict": state}, tmp_path / "audiosep.ckpt")
+    inside, alone = (
+        load_space(f"laion:{path}?tokenizer={tokenizer_folder}", device="cpu")
+        for path in (tmp_path / "audiosep.ckpt", checkpoint)
+    )
+    assert inside.fingerprint == alone.fingerprint
