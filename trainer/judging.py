@@ -32,18 +32,25 @@ class Judge:
         record: The run.
         queries: Its space.
         calibration: Makes a probability of evidence; None if the run has none for its checkpoint.
+        seconds: Length of the windows that evidence is taken from; by default the calibration's,
+            else that of the mixtures of the training.
 
     Attributes:
         calibration: The same.
     """
 
     def __init__(
-        self, record: RunRecord, queries: TextQueries, calibration: Calibration | None
+        self,
+        record: RunRecord,
+        queries: TextQueries,
+        calibration: Calibration | None,
+        seconds: float | None = None,
     ) -> None:
         self.calibration = calibration
         self._queries = queries
         self._rate = record.sample_rate
-        self._seconds = calibration.window_seconds if calibration else record.seconds
+        known = calibration.window_seconds if calibration else record.seconds
+        self._seconds = seconds or known
 
     @property
     def deaf(self) -> str:
