@@ -32,7 +32,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "separate"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "calibrate", "separate"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert lqtse(command, "--help") == 0
     assert f"lqtse {command} " in capsys.readouterr().out
