@@ -3,6 +3,8 @@
     small   a U-Net for 8 kHz, minutes on a CPU
     base    a U-Net for 16 kHz and more, on a GPU
     resunet AudioSep's separator, for 32 kHz and a GPU; what its checkpoints are read into
+    tdf     a U-Net that mixes along frequency too, with a real mask: learns fastest, see
+            docs/models.md
 
 A name stands for a size, and a size knows how to build its separator: see `trainer.models.base` for
 what that is, and for how to add one.
@@ -20,6 +22,7 @@ import torch
 from cache_store.errors import ConfigError, UsageError
 from trainer.models.base import ModelSize, SeparatorModel
 from trainer.models.resunet import ResUNet, ResUNetSize
+from trainer.models.tdf import TdfSize, TdfUNet
 from trainer.models.unet import FilmUNet, UNetSize
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "ResUNet",
     "ResUNetSize",
     "SeparatorModel",
+    "TdfSize",
+    "TdfUNet",
     "UNetSize",
     "build_model",
     "parse_sizes",
@@ -40,6 +45,7 @@ MODELS: dict[str, ModelSize] = {
     "small": UNetSize(channels=(24, 48, 96), depth=1, patch=(4, 4), condition=64),
     "base": UNetSize(channels=(32, 64, 128, 192, 256), depth=1, patch=(4, 2), condition=128),
     "resunet": ResUNetSize(channels=(32, 64, 128, 256, 384, 384)),
+    "tdf": TdfSize(channels=(24, 48, 96), depth=1, patch=(4, 4), squeeze=2, condition=64),
 }
 
 

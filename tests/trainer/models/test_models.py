@@ -21,7 +21,12 @@ from trainer.models import (
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("small", 300_000, 500_000), ("base", 2_000_000, 6_000_000)]
+    ("name", "least", "most"),
+    [
+        ("small", 300_000, 500_000),
+        ("tdf", 300_000, 500_000),
+        ("base", 2_000_000, 6_000_000),
+    ],
 )
 def test_sizes_are_as_documented(name: str, least: int, most: int) -> None:
     model = build_model(name, condition_dim=512, sample_rate=8000)
