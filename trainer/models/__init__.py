@@ -3,8 +3,7 @@
     small   a U-Net for 8 kHz, minutes on a CPU
     base    a U-Net for 16 kHz and more, on a GPU
     resunet AudioSep's separator, for 32 kHz and a GPU; what its checkpoints are read into
-    tdf     a U-Net that mixes along frequency too, with a real mask: learns fastest, see
-            docs/models.md
+    tdf     a U-Net that mixes along frequency too, with a real mask, for minutes on a CPU
 
 A name stands for a size, and a size knows how to build its separator: see `trainer.models.base` for
 what that is, and for how to add one.

@@ -1,10 +1,10 @@
-"""The separator that learns fastest: a U-Net that also mixes along frequency, and a real mask.
+"""A separator that learns fast: a U-Net that also mixes along frequency, and a real mask.
 
 Three things differ from `trainer.models.unet`. After every convolution, which sees three bins, a
 frequency transform (the TDF block of Choi et al., "Investigating U-Nets with various intermediate
 blocks for spectrogram-based singing voice separation", ISMIR 2020) lets every bin see all others: a
-sound is known by its whole spectrum. The mask is real: a rotation of the phase costs a quarter of
-a step and is learned last. And mask and spectrum meet in real arithmetic. docs/models.md has the
+sound is known by its whole spectrum. The mask is real: without a rotation of the phase it
+learned faster. And mask and spectrum meet in real arithmetic. docs/models.md has the
 measurements, and what was tried and left.
 
 Along time all is convolutional with constant statistics, so that a long recording can be worked on
