@@ -8,6 +8,7 @@ goes on; on a whole cache it does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,10 @@ def _write(writer: CacheWriter, mend: Mend) -> tuple[FileEntry | None, FileEntry
         captions = writer.write_captions(mend.captions)
     if mend.data is not None and writer.current.space is not None:
         source = captions.sha256 if captions is not None else ""
-        precision = precision_of(writer.path, [mend.unit.data] if mend.unit.data else [])
+        precision = ""
+        if mend.unit.data is not None:
+            with suppress(DamagedError):  # what is damaged may not say it any more
+                precision = precision_of(writer.path, [mend.unit.data])
         data = writer.write_data(mend.data, writer.current.space, source, precision)
     elif data is not None and captions is not None:
         # Another version of the Parquet library spells the same rows in other bytes.

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cache_store.errors import DamagedError
 from cache_store.manifest import FileEntry, Manifest
 from cache_store.shards import read_footer, read_table
 
@@ -60,13 +59,12 @@ def ids_of(folder: Path, entry: FileEntry) -> pa.ChunkedArray:
 
 
 def precision_of(folder: Path, files: Iterable[FileEntry]) -> str:
-    """In which precision the model computed these data files; "" if it differs or is not known."""
-    found = set()
-    for entry in files:
-        try:
-            found.add(read_footer(folder / entry.path).metadata.get("lqtse.precision", ""))
-        except DamagedError:
-            found.add("")
+    """In which precision the model computed these data files; "" if it differs or is not known.
+
+    Raises:
+        DamagedError: If the end of a file, where that stands, cannot be read.
+    """
+    found = {read_footer(folder / one.path).metadata.get("lqtse.precision", "") for one in files}
     return found.pop() if len(found) == 1 else ""
 
 
