@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,8 @@ CASES: dict[str, Any] = {
     "distilabel": distilabel,
 }
 BASE, PEER = "bare loop, openai's aiohttp client", "bespokelabs-curator"
+ALONE = "lqtse, 1 caption a request"
+PAIR = "limit of --workers 2: two runs that know nothing of each other"
 
 
 def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[str, Any] | str:
@@ -308,6 +311,21 @@ def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[
             return (err.read().strip().splitlines() or ["it said nothing"])[-1]
     cpu = usage.ru_utime + usage.ru_stime
     return {**json.loads(lines[-1]), "wall": wall, "cpu": cpu, "mb": usage.ru_maxrss / 1024}
+
+
+def run_pair(python: str, url: str, count: int, concurrency: int) -> dict[str, Any] | str:
+    """What two processes that share nothing but the machine and the server reach together."""
+    halves = [(python, ALONE, url, count // 2, concurrency // 2)] * 2
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(lambda half: run(*half), halves))
+    done = [result for result in results if not isinstance(result, str)]
+    if len(done) < len(results):
+        return next(result for result in results if isinstance(result, str))
+    total = {name: sum(one[name] for one in done) for name in ("requests", "captions", "cpu")}
+    # Rates are added: one may end a little before the other.
+    rate = sum(one["requests"] / one["seconds"] for one in done)
+    longest = {name: max(one[name] for one in done) for name in ("wall", "mb")}
+    return {**total, **longest, "seconds": total["requests"] / rate}
 
 
 def main() -> None:
@@ -332,7 +350,7 @@ def main() -> None:
 def compare(asked: argparse.Namespace) -> None:
     pythons = {"bespokelabs-curator": asked.curator_python, "distilabel": asked.distilabel_python}
     found: dict[str, dict[str, Any]] = {}
-    for case in [case for case in CASES if asked.only in case]:
+    for case in [case for case in (*CASES, PAIR) if asked.only in case]:
         python = shutil.which(pythons.get(case, sys.executable))
         if python is None:
             print(f"{case}: left out, no Python of its own was given")
@@ -348,7 +366,9 @@ def compare(asked: argparse.Namespace) -> None:
             assert server.stdin is not None
             assert server.stdout is not None
             url = server.stdout.readline().strip()
-            result = run(python, case, url, asked.requests, asked.concurrency)
+            size = (asked.requests, asked.concurrency)
+            pair = case == PAIR
+            result = run_pair(python, url, *size) if pair else run(python, case, url, *size)
             server.stdin.close()
             server.wait()
             if isinstance(result, str):
