@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,7 +54,16 @@ def _lines(cache: Path, name: str, first: int, count: int) -> Path:
         f"a {SUBJECTS[row % 7]} {PLACES[row // 7 % 4]} number {row}"
         for row in range(first, first + count)
     ]
-    path.write_text("\n".join([*rows, "x" * 1100]) + "\n", encoding="utf-8")
+    text = "\n".join([*rows, "x" * 1100]) + "\n"
+    return _put(path, lambda new: new.write_text(text, encoding="utf-8"))
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> Path:
+    """Make an input of a command; whole at any moment, since the judge reads while others write."""
+    if not path.exists():
+        new = path.with_name(f"{path.name}.{os.getpid()}")
+        write(new)
+        new.replace(path)
     return path
 
 
@@ -98,8 +108,7 @@ def _clips(cache: Path) -> Path:
         }
     )
     facts = {"lqtse.space": space.name, "lqtse.fingerprint": space.fingerprint}
-    pq.write_table(table.replace_schema_metadata(facts), path)
-    return path
+    return _put(path, lambda new: pq.write_table(table.replace_schema_metadata(facts), new))
 
 
 def _repair(cache: Path) -> None:
