@@ -33,6 +33,9 @@ BLOCK = 16_384
 COPIES = 0.1  # of the rows are near another row
 LIKENESS = 0.98  # their cosine with it
 
+# Not for longer than this process lives.
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+
 
 def fit(vectors: Any) -> tuple[Any, Any]:
     """Mean and covariance of few vectors; the covariance shrunk as O. Ledoit and M. Wolf (2004) do.
@@ -242,9 +245,7 @@ def table(options: argparse.Namespace, rows: int, folder: Path) -> None:
                 continue
             python = options.lancedb_python
         command = [python, __file__, *sys.argv[1:], "--method", method, "--folder", str(folder)]
-        busy = (
-            subprocess.Popen([sys.executable, "-c", "while True: pass"]) if options.busy else None
-        )
+        busy = subprocess.Popen([sys.executable, "-c", BUSY]) if options.busy else None
         try:
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         finally:
