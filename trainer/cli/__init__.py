@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cache_store import console
-from trainer.cli import ablate, calibrate, compare, evaluate, init, separate, train
+from trainer.cli import ablate, calibrate, compare, evaluate, export, init, separate, train
 
 PROG = "lqtse"
 
@@ -63,7 +63,7 @@ def _options(
 
 
 # In the order in which a user meets them.
-for _command in (train, evaluate, compare, ablate, init, calibrate, separate):
+for _command in (train, evaluate, compare, ablate, init, calibrate, separate, export):
     _command.register(app)
 
 

@@ -141,6 +141,10 @@ class TdfUNet(SeparatorModel):
         masked = torch.view_as_complex(torch.view_as_real(spectrum) * mask[..., None])
         return self.stft.synthesis(masked, mixture.shape[-1]) * level
 
+    def complex_mask(self, power: Tensor, condition: Tensor) -> tuple[Tensor, None]:
+        """As `FilmUNet.complex_mask`; the imaginary part is none."""
+        return self.mask(power, condition), None
+
     def mask(self, power: Tensor, condition: Tensor) -> Tensor:
         """The mask, from 0 to 1.
 

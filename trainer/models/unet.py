@@ -143,9 +143,28 @@ class FilmUNet(SeparatorModel):
             - returns: two of float32 `[B, F + 1, M]`
         """
         frames = spectrum.shape[-1]
+        power = log_power(pad_frames(spectrum, self.size.stride[1]))
+        out = self.stft.full(self._maps(power, condition)[..., :frames].float())
+        return torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
+
+    def complex_mask(self, power: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of what the spectrum is multiplied by, in real arithmetic.
+
+        Shape:
+            - power: as `log_power` gives it, `[B, 1, F, M]` with as many frames as the stride
+              divides
+            - condition: `[B, D]`
+            - returns: two of float32 `[B, F, M]`
+        """
+        out = self._maps(power, condition).float()
+        mask, angle = torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
+        return mask * angle.cos(), mask * angle.sin()
+
+    def _maps(self, power: Tensor, condition: Tensor) -> Tensor:
+        """Shape: `[B, 1, F, M]` and `[B, D]` to `[B, OUTPUT_MAPS, F, M]`."""
         # Unit vectors have values of about 1/sqrt(D): bring them to about 1.
         inner = self.encode_condition(condition * math.sqrt(self.condition_dim))
-        maps = self.stem(log_power(pad_frames(spectrum, self.size.stride[1])))
+        maps = self.stem(power)
         skips = []
         for stack, halve in zip(self.down, self.halve, strict=True):
             maps = stack(maps, inner)
@@ -155,8 +174,8 @@ class FilmUNet(SeparatorModel):
         for stack, expand in zip(reversed(self.up), reversed(self.expand), strict=True):
             maps = functional.interpolate(expand(maps), scale_factor=2.0) + skips.pop()
             maps = stack(maps, inner)
-        out = self.stft.full(self.head(maps)[..., :frames].float())
-        return torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
+        out: Tensor = self.head(maps)
+        return out
 
 
 def log_power(spectrum: Tensor) -> Tensor:
