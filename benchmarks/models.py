@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 DIM = 512
-RATES = {"small": 8000, "base": 16_000}  # Hz; the others are for 32 kHz
+RATES = {"small": 8000, "tdf": 8000, "base": 16_000}  # Hz; the others are for 32 kHz
 OTHERS = 32_000
 
 
