@@ -195,30 +195,17 @@ def bare_aiohttp(url: str, count: int, concurrency: int) -> None:
     report(count, asyncio.run(go()))
 
 
-def ours(url: str, count: int, concurrency: int, per_request: int, workers: int) -> None:
-    """The command itself, in this process, asked for about as many captions as `count` gives."""
-    import io
-    from contextlib import redirect_stdout
-
-    from cache_store import console
-    from pipeline.cli import PROG, app
-
+def ours(url: str, count: int, concurrency: int, form: tuple[int, int], out: str) -> list[str]:
+    """The command itself, asked for about as many captions as `count` requests give."""
+    per_request, workers = form
     kept_of_asked = 0.7 if per_request > 1 else 0.8
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = round(count * per_request * kept_of_asked)
-        words = [
-            *("generate", str(Path(folder) / "cache"), "-n", str(wanted)),
-            *("--backend", "openai", "--model", "scripted", "--base-url", url, "--json"),
-            *("--concurrency", str(concurrency), "--per-request", str(per_request)),
-            *(("--workers", str(workers)) if workers > 1 else ()),
-        ]  # fmt: skip
-        out = io.StringIO()
-        with redirect_stdout(out):
-            code = console.run(app, PROG, words)
-        assert code == 0, out.getvalue()
-        facts = json.loads(out.getvalue())
-    seconds = facts["captions_kept"] / facts["captions_a_second"]
-    report(facts["requests_answered"], seconds, facts["captions_kept"])
+    wanted = round(count * per_request * kept_of_asked)
+    return [
+        *("generate", out, "-n", str(wanted)),
+        *("--backend", "openai", "--model", "scripted", "--base-url", url, "--json"),
+        *("--concurrency", str(concurrency), "--per-request", str(per_request)),
+        *(("--workers", str(workers)) if workers > 1 else ()),
+    ]  # fmt: skip
 
 
 def curator(url: str, count: int, concurrency: int) -> None:
@@ -277,11 +264,13 @@ def distilabel(url: str, count: int, concurrency: int) -> None:
     report(count, time.perf_counter() - began)
 
 
-CASES: dict[str, Any] = {
-    "lqtse, 1 caption a request": lambda *a: ours(*a, 1, 1),
-    "lqtse, 1 caption a request, --workers 2": lambda *a: ours(*a, 1, 2),
-    "lqtse, 5 captions a request": lambda *a: ours(*a, 5, 1),
-    "lqtse, 5 captions a request, --workers 2": lambda *a: ours(*a, 5, 2),
+OURS = {  # captions a request, workers
+    "lqtse, 1 caption a request": (1, 1),
+    "lqtse, 1 caption a request, --workers 2": (1, 2),
+    "lqtse, 5 captions a request": (5, 1),
+    "lqtse, 5 captions a request, --workers 2": (5, 2),
+}
+OTHERS: dict[str, Any] = {
     "bare loop, openai's aiohttp client": lambda *a: bare_openai(*a, by_aiohttp=True),
     "bare loop, openai's default client": lambda *a: bare_openai(*a, by_aiohttp=False),
     "bare loop, aiohttp": bare_aiohttp,
@@ -295,10 +284,18 @@ PAIR = "limit of --workers 2: two runs that know nothing of each other"
 
 def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[str, Any] | str:
     """One case in a process of its own: its report, wall time and peak memory, or what it said."""
-    words = [python, str(HERE), "--child", case, "--url", url]
-    words += ["--requests", str(count), "--concurrency", str(concurrency)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        if case in OURS:
+            words = [python, "-c", "from pipeline.cli import main; main()"]
+            words += ours(url, count, concurrency, OURS[case], str(Path(folder) / "cache"))
+        else:
+            words = [python, str(HERE), "--child", case, "--url", url]
+            words += ["--requests", str(count), "--concurrency", str(concurrency)]
         began = time.perf_counter()
         process = subprocess.Popen(words, stdout=out, stderr=err, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
@@ -306,11 +303,17 @@ def run(python: str, case: str, url: str, count: int, concurrency: int) -> dict[
         wall = time.perf_counter() - began
         out.seek(0)
         err.seek(0)
-        lines = [line for line in out.read().splitlines() if line.startswith('{"requests"')]
-        if process.returncode or not lines:
+        said = out.read()
+        lines = [line for line in said.splitlines() if line.startswith('{"requests"')]
+        if process.returncode or not (lines or case in OURS):
             return (err.read().strip().splitlines() or ["it said nothing"])[-1]
+    told = json.loads(said if case in OURS else lines[-1])
+    if case in OURS:
+        seconds = told["captions_kept"] / told["captions_a_second"]
+        told = {"requests": told["requests_answered"], "captions": told["captions_kept"]}
+        told["seconds"] = seconds
     cpu = usage.ru_utime + usage.ru_stime
-    return {**json.loads(lines[-1]), "wall": wall, "cpu": cpu, "mb": usage.ru_maxrss / 1024}
+    return {**told, "wall": wall, "cpu": cpu, "mb": usage.ru_maxrss / 1024}
 
 
 def run_pair(python: str, url: str, count: int, concurrency: int) -> dict[str, Any] | str:
@@ -342,7 +345,7 @@ def main() -> None:
     if asked.child == "server":
         serve()
     elif asked.child:
-        CASES[asked.child](asked.url, asked.requests, asked.concurrency)
+        OTHERS[asked.child](asked.url, asked.requests, asked.concurrency)
     else:
         compare(asked)
 
@@ -350,7 +353,7 @@ def main() -> None:
 def compare(asked: argparse.Namespace) -> None:
     pythons = {"bespokelabs-curator": asked.curator_python, "distilabel": asked.distilabel_python}
     found: dict[str, dict[str, Any]] = {}
-    for case in [case for case in (*CASES, PAIR) if asked.only in case]:
+    for case in [case for case in (*OURS, *OTHERS, PAIR) if asked.only in case]:
         python = shutil.which(pythons.get(case, sys.executable))
         if python is None:
             print(f"{case}: left out, no Python of its own was given")
