@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cache_store import schema
-from cache_store.errors import DamagedError, DataError
+from cache_store.errors import DamagedError, DataError, storage_errors
 from cache_store.files import content_name, hash_file
 from cache_store.idset import IdSet
 from cache_store.layout import CARD_NAME
@@ -65,6 +65,7 @@ def find_base(folder: Path) -> Base:
     Raises:
         DataError: If there is nothing of a cache.
         VersionMismatchError: If another version of the format wrote the newest manifest.
+        StorageError: If the disk fails.
     """
     numbers = manifest_numbers(folder)
     damaged = b""
@@ -73,7 +74,7 @@ def find_base(folder: Path) -> Base:
             return Base(read_manifest(folder, numbers[-1]), numbers[-1])
         except DamagedError:
             path = manifest_path(folder, numbers[-1])
-            damaged = path.read_bytes()
+            damaged = _read(path)
             mended = undo_flipped_bit(damaged)
             if mended is not None:
                 found = parse_manifest(mended, numbers[-1], path)
@@ -86,7 +87,7 @@ def find_base(folder: Path) -> Base:
 
 
 def _from_receipts(folder: Path, damaged: str, last: Manifest | None, highest: int) -> Base:
-    card = _read(folder / CARD_NAME)
+    card = _read(folder / CARD_NAME).decode(errors="replace")
     texts = sorted((damaged, card), key=lambda text: -len(_NAMED.findall(text)))
     named = list(dict.fromkeys(name for text in texts for name in _NAMED.findall(text)))
     told = [text for text in texts if _NAMED.search(text)]
@@ -191,8 +192,10 @@ def _by_age(folder: Path) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
+    """What a file holds, nothing if there is none; a disk that fails is told."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with storage_errors(path):
+            return path.read_bytes() if path.is_file() else b""
     except OSError:
-        return ""
+        return b""

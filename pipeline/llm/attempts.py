@@ -47,6 +47,7 @@ class Attempts(AttemptLog):
         current: The ledger's number of the current attempt.
         marked: Whether the ledger has the current attempt as in flight.
         sent: Whether it was sent; before that, it waits for its turn.
+        answered: Whether it has an answer, which is on its way to the ledger or there.
     """
 
     def __init__(self, owner: Owner, request: Request, reserved: Amount) -> None:
@@ -54,7 +55,7 @@ class Attempts(AttemptLog):
         self._request = request
         self._worst = self.held = reserved
         self.current = 0
-        self.marked, self.sent = False, False
+        self.marked, self.sent, self.answered = False, False, False
         self._inside = False
 
     async def begin(self) -> None:

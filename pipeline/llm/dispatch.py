@@ -211,7 +211,7 @@ class Dispatcher:
         answer = await self._retrier.answer(self._backend, request, log)
         log.leave()
         cost = self.budget.cost(answer.prompt_tokens, answer.completion_tokens)
-        log.marked = False  # from here on it is an answer, whatever happens
+        log.answered, log.marked = True, False  # from here on it is an answer, whatever happens
         await asyncio.shield(self.commits.store(log.current, request.id, answer, cost))
         return answer
 
@@ -287,13 +287,15 @@ class Dispatcher:
         self.traffic.usd += usd
 
     async def _drain(self) -> None:
-        """Let what is in flight arrive: it may be paid for. What is free, or only waits for its
-        next attempt, is left."""
+        """Let what is in flight arrive: it may be paid for. What is free and not answered yet, or
+        only waits for its next attempt, is left."""
         for task, (_, _, log) in self._pending.items():
             if not log.sent:
                 task.cancel()
-        if self._pending and not self._backend.offline:
-            await asyncio.wait(self._pending, timeout=self._grace)
+        offline = self._backend.offline
+        wanted = [task for task, (*_, log) in self._pending.items() if log.answered or not offline]
+        if wanted:
+            await asyncio.wait(wanted, timeout=self._grace)
         self._collect()
 
     async def _abandon(self) -> None:
