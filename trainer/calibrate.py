@@ -16,7 +16,7 @@ Letters: n judgements, M mixtures, T samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from trainer.checkpoint import checkpoint_hash
 from trainer.clip_audio import ClipAudio
 from trainer.held_out import HeldOutMixture, plan_mixtures
 from trainer.judging import Judge
-from trainer.leak import absent_clips
+from trainer.leak import absent_clips, kinds_of
 from trainer.queries import column_texts
 from trainer.run import RunFolder, checkpoint_path
 from trainer.separate import Separator
@@ -140,7 +140,9 @@ def calibrate(run: str | Path, settings: CalibrateSettings) -> Calibrated:
         embeddings=False,
     ).where(settings.where)
     clips, rejects = usable(table, sample_rate=separator.record.sample_rate)
-    halves = [clips.select(rows) for rows in split_in_halves(_kinds(clips), clips.names, settings)]
+    halves = [
+        clips.select(rows) for rows in split_in_halves(kinds_of(clips), clips.names, settings)
+    ]
     seconds = settings.seconds or separator.record.seconds
     judge = Judge(separator.record, separator.queries, None, seconds)
     separator.judge = judge
@@ -180,7 +182,7 @@ class Judgements:
 
 
 def split_in_halves(
-    kinds: Sequence[str | None], names: Sequence[str], settings: CalibrateSettings
+    kinds: Sequence[Hashable | None], names: Sequence[str], settings: CalibrateSettings
 ) -> tuple[list[int], list[int]]:
     """Rows of clips in two halves, recordings of each kind in both; a recording is in one.
 
@@ -189,7 +191,7 @@ def split_in_halves(
     """
     rng = np.random.default_rng([settings.seed, _HALVES])
     halves: tuple[list[int], list[int]] = ([], [])
-    by_kind: dict[str | None, dict[str, list[int]]] = {}
+    by_kind: dict[Hashable | None, dict[str, list[int]]] = {}
     for row, (kind, name) in enumerate(zip(kinds, names, strict=True)):
         by_kind.setdefault(kind, {}).setdefault(name, []).append(row)
     turn = 0
@@ -235,7 +237,7 @@ def _judgements(
     snr = (-settings.snr_db, settings.snr_db)
     count = settings.mixtures // 2
     plans = plan_mixtures(clips, count, settings.seed, snr, audio=audio, seconds=seconds)
-    absent = absent_clips(plans, _kinds(clips), queries, settings.seed)
+    absent = absent_clips(plans, kinds_of(clips), queries, settings.seed)
     if absent is None:
         raise DataError(
             "too few kinds of sound to ask for one that is not there", where=settings.audio
@@ -273,10 +275,3 @@ def _fit_and_judge(fitted: Judgements, judged: Judgements, columns: slice) -> Lo
 
 def _targets(plans: Sequence[HeldOutMixture]) -> list[int]:
     return [plan.target for plan in plans]
-
-
-def _kinds(clips: ClipTable) -> list[str | None]:
-    """What each clip is of: its label, else its caption."""
-    none: list[str | None] = [None] * len(clips)
-    pairs = zip(clips.label or none, clips.caption or none, strict=True)
-    return [label or caption for label, caption in pairs]

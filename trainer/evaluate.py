@@ -28,7 +28,7 @@ from trainer.embeddings import clip_embeddings
 from trainer.eval_settings import EvalSettings
 from trainer.held_out import plan_mixtures
 from trainer.intervals import Interval, bootstrap_mean
-from trainer.leak import absent_clips, level_db
+from trainer.leak import absent_clips, kinds_of, level_db
 from trainer.metrics import all_metrics, bss_metrics
 from trainer.places import check_file
 from trainer.queries import TextQueries, column_texts, is_model
@@ -37,8 +37,6 @@ from trainer.sounds import Sounds, choose, write_sounds
 from trainer.validate import HeldOut, render_held_out, separate_all
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -105,7 +103,7 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     estimates = separate_all(model, held_out.mixtures, conditions, _BATCH)
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)
     scores["level"] = level_db(estimates, held_out.mixtures)
-    absent = absent_clips(held_out.plans, _kinds(clips), queries, settings.seed)
+    absent = absent_clips(held_out.plans, kinds_of(clips), queries, settings.seed)
     if absent is not None:
         leaked = separate_all(model, held_out.mixtures, vectors[absent], _BATCH)
         scores["level_absent"] = level_db(leaked, held_out.mixtures)
@@ -214,13 +212,6 @@ def _audio_embeddings(
     if clips.embeddings is None and space is None and spec:
         space = load_space(spec, device=settings.device, space_name=settings.space_name or None)
     return clip_embeddings(clips, expected=record.space, space=space)
-
-
-def _kinds(clips: ClipTable) -> list[Hashable]:
-    """What each clip is of, as far as its label or else its caption tells; None where neither."""
-    none = [None] * len(clips)
-    labels, captions = clips.label or none, clips.caption or none
-    return [label or caption for label, caption in zip(labels, captions, strict=True)]
 
 
 def _write_sounds(

@@ -73,10 +73,17 @@ def read_initial(spec: str) -> Initial:
     Raises:
         DataError: There is no such run or file, or it is not what it should be.
         DamagedError: The file is damaged, or holds what would have to be unpickled.
+        UsageError: A file, and not said of what.
     """
     if spec.startswith(AUDIOSEP):
         return _from_audiosep(Path(spec.removeprefix(AUDIOSEP)).expanduser())
     folder = RunFolder(Path(spec))
+    if folder.path.is_file() or folder.path.suffix in (".ckpt", ".pt", ".safetensors"):
+        raise UsageError(
+            "a file of weights needs to be said what it is",
+            where=spec,
+            expected=f"the folder of a run, or {AUDIOSEP}{spec}",
+        )
     model, record = load_model(folder)
     path = folder.best if folder.best.exists() else folder.last
     return Initial(

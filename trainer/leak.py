@@ -18,12 +18,16 @@ Letters: M mixtures, T samples.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.held_out import HeldOutMixture
+
+if TYPE_CHECKING:
+    from cache_store.clips import ClipTable
 
 LOWEST = -60.0  # dB: below it nobody hears a difference, and a mean would be one of silences
 _PURPOSE = 0x4E3
@@ -37,6 +41,13 @@ def level_db(estimates: Tensor, mixtures: Tensor) -> Tensor:
     heard, whole = estimates.square().mean(-1), mixtures.square().mean(-1)
     share = heard / whole.clamp_min(1e-10)
     return 10 * torch.log10(share.clamp_min(10 ** (LOWEST / 10)))
+
+
+def kinds_of(clips: ClipTable) -> list[Hashable | None]:
+    """What each clip is of, as far as its label or else its caption tells; None where neither."""
+    none: list[str | None] = [None] * len(clips)
+    pairs = zip(clips.label or none, clips.caption or none, strict=True)
+    return [label or caption for label, caption in pairs]
 
 
 def absent_clips(

@@ -46,17 +46,18 @@ def test_a_later_approximate_search_tells_of_the_matrix_too(indexed_path: Path) 
             cache.search(QUERIES, kind="hnsw")
 
 
-def test_without_a_file_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
-    guard = Guard(tmp_path, None)
-    guard.start()
-    guard.settle()
-    guard.tell()
+def test_without_a_matrix_nothing_is_waited_for(cache_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        hits = cache.search(QUERIES, kind="exact")
+    assert hits.rows.shape[0] == len(QUERIES)
 
 
-def test_a_whole_file_passes_and_is_read_once(tmp_path: Path) -> None:
+def test_a_file_is_read_once_by_each_guard(tmp_path: Path) -> None:
     (tmp_path / "matrix").write_bytes(b"rows")
-    digest = hashlib.sha256(b"rows").hexdigest()
-    guard = Guard(tmp_path, FileEntry("matrix", rows=1, bytes=4, sha256=digest))
+    entry = FileEntry("matrix", rows=1, bytes=4, sha256=hashlib.sha256(b"rows").hexdigest())
+    guard = Guard(tmp_path, entry)
     guard.settle()
     (tmp_path / "matrix").write_bytes(b"rowz")
     guard.settle()
+    with pytest.raises(DamagedError):
+        Guard(tmp_path, entry).settle()

@@ -213,3 +213,9 @@ def test_weights_that_were_not_trained_here_are_not_trained_over(
     make_run(RunFolder(tmp_path / "run"), f"audiosep:{path}", "tiny", device="cpu")
     with pytest.raises(UsageError, match="--init"):
         train(settings(world, tmp_path / "run", ""))
+
+
+def test_a_file_that_is_not_said_to_be_audioseps_is_told_how(checkpoint: Path) -> None:
+    for spec in (str(checkpoint), "missing.ckpt"):
+        with pytest.raises(UsageError, match=f"audiosep:.*{Path(spec).name}"):
+            read_initial(spec)

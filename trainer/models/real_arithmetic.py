@@ -11,7 +11,6 @@ Letters: B batch, T samples, D embedding size, F bins, M frames, L samples of a 
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +19,7 @@ from torch.nn import functional
 from cache_store.errors import UsageError
 from trainer.models.base import SeparatorModel
 from trainer.models.stft import Stft
-from trainer.models.tdf import TdfUNet
 from trainer.models.unet import LOG_SCALE, SMALLEST_LEVEL, SMALLEST_POWER, FilmUNet
-
-Masking: TypeAlias = FilmUNet | TdfUNet
 
 
 class RealStft(nn.Module):
@@ -77,13 +73,13 @@ class RealSeparator(nn.Module):
 
     def __init__(self, model: SeparatorModel) -> None:
         super().__init__()
-        if not isinstance(model, (FilmUNet, TdfUNet)):
+        if not isinstance(model, FilmUNet):
             raise UsageError(
                 "this kind of separator cannot do without complex numbers yet",
                 expected="a run with --model small, base or tdf",
                 found=type(model).__name__,
             )
-        self.model: Masking = model.eval()
+        self.model = model.eval()
         self.stft = RealStft(model.stft)
         self.block = model.chunk_multiple
         self.more = model.size.stride[1] - 1  # frames beyond those of a multiple of the block

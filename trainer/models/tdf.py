@@ -16,58 +16,41 @@ Letters: B batch, T samples, D embedding size, C channels, F bins, M frames, E c
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.base import ModelSize, SeparatorModel, are_positive, is_positive
+from trainer.models.base import is_positive
 from trainer.models.film import SLOPE, FilmBlock
-from trainer.models.stft import Stft, pad_frames, window_length
-from trainer.models.unet import SMALLEST_LEVEL, log_power
+from trainer.models.stft import pad_frames
+from trainer.models.unet import SMALLEST_LEVEL, FilmUNet, UNetSize, log_power
 
 NARROWEST = 8  # the least that the spectrum is squeezed to
 INITIAL_STD = 0.02  # of a transform's last layer: a block begins as nearly nothing
-HEAD_STD = 0.01  # of the last layer: training begins at a mask of one half
 
 
 @dataclass(frozen=True)
-class TdfSize(ModelSize):
+class TdfSize(UNetSize):
     """How large a network is.
 
     Attributes:
-        channels: At each level, finest first; each level halves bins and frames.
-        depth: Pairs of convolution and transform a level, on the way down and on the way up.
-        patch: Bins and frames that the first layer takes at once.
-        squeeze: By how much a transform narrows the spectrum in its middle.
-        condition: E, the size of the condition inside the network.
+        squeeze: By how much a transform narrows the spectrum in its middle; the others are those of
+            `UNetSize`, with a transform after each convolution of a stack.
     """
 
     channels: tuple[int, ...] = (24, 48, 96)
     depth: int = 1
     patch: tuple[int, int] = (4, 4)
-    squeeze: int = 2
     condition: int = 64
-
-    @property
-    def stride(self) -> tuple[int, int]:
-        """Bins and frames behind one value of the coarsest level."""
-        levels = 1 << (len(self.channels) - 1)
-        return self.patch[0] * levels, self.patch[1] * levels
+    squeeze: int = 2
 
     def faults(self) -> list[str]:
         """A clause for each value that cannot work."""
-        faults = []
-        if not are_positive(self.channels):
-            faults.append(f"channels must be a list of positive numbers, got {self.channels!r}")
-        if not are_positive(self.patch, 2):
-            faults.append(f"patch must be two positive numbers, got {self.patch!r}")
-        for key in ("depth", "squeeze", "condition"):
-            if not is_positive(getattr(self, key)):
-                faults.append(f"{key} must be a positive number, got {getattr(self, key)!r}")
+        faults = super().faults()
+        if not is_positive(self.squeeze):
+            faults.append(f"squeeze must be a positive number, got {self.squeeze!r}")
         return faults
 
     def build(self, *, condition_dim: int, sample_rate: int) -> TdfUNet:
@@ -75,7 +58,7 @@ class TdfSize(ModelSize):
         return TdfUNet(self, condition_dim=condition_dim, sample_rate=sample_rate)
 
 
-class TdfUNet(SeparatorModel):
+class TdfUNet(FilmUNet):
     """See the module.
 
     Args:
@@ -84,49 +67,12 @@ class TdfUNet(SeparatorModel):
         sample_rate: In Hz; the window is 32 ms at any rate.
     """
 
-    def __init__(self, size: TdfSize, *, condition_dim: int, sample_rate: int) -> None:
-        super().__init__()
-        self.size: TdfSize = size
-        self.condition_dim = condition_dim
-        self.sample_rate = sample_rate
-        self.stft = Stft(window_length(sample_rate, size.stride[0]))
-        width, inner = size.channels, size.condition
-        self.encode_condition = nn.Sequential(
-            nn.Linear(condition_dim, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU()
-        )
-        # One row or column of overlap on each side of a patch that is more than one wide.
-        tall, wide = size.patch
-        overlap = int(tall > 1), int(wide > 1)
-        kernel = tall + 2 * overlap[0], wide + 2 * overlap[1]
-        self.stem = nn.Conv2d(1, width[0], kernel, size.patch, padding=overlap)
-        pairs = list(itertools.pairwise(width))
-        bins = [self.stft.bins // tall >> level for level in range(len(width))]
-        fine_levels = list(zip(width, bins, strict=True))[:-1]
-        self.down = nn.ModuleList(TdfStack(c, b, size, size.depth) for c, b in fine_levels)
-        self.halve = nn.ModuleList(FilmBlock(fine, coarse, inner, 2) for fine, coarse in pairs)
-        self.middle = TdfStack(width[-1], bins[-1], size, size.depth + 1)
-        self.expand = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
-        self.up = nn.ModuleList(TdfStack(c, b, size, size.depth) for c, b in fine_levels)
-        self.head = nn.ConvTranspose2d(width[0], 1, size.patch, size.patch)
-        nn.init.normal_(self.head.weight, std=HEAD_STD)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+    output_maps = 1
+    size: TdfSize
 
-    @property
-    def chunk_multiple(self) -> int:
-        """Samples by which a chunk may begin later without changing what the network sees."""
-        return self.stft.hop * self.size.stride[1]
-
-    @property
-    def reach(self) -> int:
-        """Samples on each side beyond which nothing changes a value of the output."""
-        depth, last = self.size.depth, len(self.size.channels) - 1
-        # Blocks down and up (the coarsest level has one stack), and a halving block each.
-        frames = sum(
-            (depth + 1 if level == last else 2 * depth + 1) * self.size.patch[1] << level
-            for level in range(last + 1)
-        )
-        # A coarse value stands for its whole patch; the window adds one frame on each side.
-        return (frames + self.size.stride[1] + 2) * self.stft.hop
+    def _stack(self, level: int, depth: int) -> TdfStack:
+        bins = self.stft.bins // self.size.patch[0] >> level
+        return TdfStack(self.size.channels[level], bins, self.size, depth)
 
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
         """See `SeparatorModel.forward`."""
@@ -157,19 +103,7 @@ class TdfUNet(SeparatorModel):
             - condition: `[B, D]`
             - returns: float32 `[B, F, M]`
         """
-        # Unit vectors have values of about 1/sqrt(D): bring them to about 1.
-        inner = self.encode_condition(condition * math.sqrt(self.condition_dim))
-        maps = self.stem(power)
-        skips = []
-        for stack, halve in zip(self.down, self.halve, strict=True):
-            maps = stack(maps, inner)
-            skips.append(maps)
-            maps = halve(maps, inner)
-        maps = self.middle(maps, inner)
-        for stack, expand in zip(reversed(self.up), reversed(self.expand), strict=True):
-            maps = functional.interpolate(expand(maps), scale_factor=2.0) + skips.pop()
-            maps = stack(maps, inner)
-        return torch.sigmoid(self.head(maps)[:, 0].float())
+        return torch.sigmoid(self._maps(power, condition)[:, 0].float())
 
 
 class TdfStack(nn.Module):

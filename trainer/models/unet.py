@@ -29,7 +29,6 @@ from trainer.models.stft import Stft, pad_frames, window_length
 SMALLEST_LEVEL = 1e-5  # RMS below which a signal is not raised any further
 SMALLEST_POWER = 1e-6  # of one bin, before the logarithm
 LOG_SCALE = 0.25  # brings the logarithm of powers to about -3 to 3
-OUTPUT_MAPS = 2
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,18 @@ class UNetSize(ModelSize):
 
 
 class FilmUNet(SeparatorModel):
-    """See the module.
+    """See the module; another separator may take other stacks, and make its masks otherwise.
 
     Args:
         size: How large.
         condition_dim: D.
         sample_rate: In Hz; the window is 32 ms at any rate.
+
+    Attributes:
+        output_maps: How many maps the last layer writes.
     """
+
+    output_maps = 2
 
     def __init__(self, size: UNetSize, *, condition_dim: int, sample_rate: int) -> None:
         super().__init__()
@@ -96,15 +100,20 @@ class FilmUNet(SeparatorModel):
         kernel = tall + 2 * overlap[0], wide + 2 * overlap[1]
         self.stem = nn.Conv2d(1, width[0], kernel, size.patch, padding=overlap)
         pairs = list(itertools.pairwise(width))
-        self.down = nn.ModuleList(FilmStack(fine, inner, size.depth) for fine, _ in pairs)
+        levels = range(len(pairs))
+        self.down = nn.ModuleList(self._stack(level, size.depth) for level in levels)
         self.halve = nn.ModuleList(FilmBlock(fine, coarse, inner, 2) for fine, coarse in pairs)
-        self.middle = FilmStack(width[-1], inner, size.depth + 1)
+        self.middle = self._stack(len(pairs), size.depth + 1)
         self.expand = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
-        self.up = nn.ModuleList(FilmStack(fine, inner, size.depth) for fine, _ in pairs)
-        self.head = nn.ConvTranspose2d(width[0], OUTPUT_MAPS, size.patch, size.patch)
+        self.up = nn.ModuleList(self._stack(level, size.depth) for level in levels)
+        self.head = nn.ConvTranspose2d(width[0], self.output_maps, size.patch, size.patch)
         # Near zero: training begins at a mask of one half and no rotation.
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def _stack(self, level: int, depth: int) -> nn.Module:
+        """What maps of a level go through; every block sees one value further in time."""
+        return FilmStack(self.size.channels[level], self.size.condition, depth)
 
     @property
     def chunk_multiple(self) -> int:
@@ -147,21 +156,21 @@ class FilmUNet(SeparatorModel):
         out = self.stft.full(self._maps(power, condition)[..., :frames].float())
         return torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
 
-    def complex_mask(self, power: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def complex_mask(self, power: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
         """Real and imaginary part of what the spectrum is multiplied by, in real arithmetic.
 
         Shape:
             - power: as `log_power` gives it, `[B, 1, F, M]` with as many frames as the stride
               divides
             - condition: `[B, D]`
-            - returns: two of float32 `[B, F, M]`
+            - returns: two of float32 `[B, F, M]`; None for no imaginary part
         """
         out = self._maps(power, condition).float()
         mask, angle = torch.sigmoid(out[:, 0]), math.pi * torch.tanh(out[:, 1])
         return mask * angle.cos(), mask * angle.sin()
 
     def _maps(self, power: Tensor, condition: Tensor) -> Tensor:
-        """Shape: `[B, 1, F, M]` and `[B, D]` to `[B, OUTPUT_MAPS, F, M]`."""
+        """Shape: `[B, 1, F, M]` and `[B, D]` to `[B, output_maps, F, M]`."""
         # Unit vectors have values of about 1/sqrt(D): bring them to about 1.
         inner = self.encode_condition(condition * math.sqrt(self.condition_dim))
         maps = self.stem(power)
