@@ -178,7 +178,8 @@ def prepare(method: str, folder: Path, k: int) -> Search:
     if method == "lqtse exact":
         exact = ExactIndex(rows)
         return lambda queries: exact.search(torch.from_numpy(queries), k)[1].numpy()
-    from cache_store.index.faiss_index import FaissIndex, build
+    from cache_store.index.cells import fill_cells, train_cells
+    from cache_store.index.faiss_index import FaissIndex
     from cache_store.index.reduction import fit_reduction
     from cache_store.index.tuning import breadths, tune
 
@@ -186,9 +187,8 @@ def prepare(method: str, folder: Path, k: int) -> Search:
     chosen = np.random.default_rng(0).choice(len(rows), min(131_072, len(rows)), replace=False)
     sample = matrix[np.sort(chosen)]
     reduction = fit_reduction(sample, learn[::2])
-    built = build(
-        "ivf", reduction.dim, reduction.blocks(matrix), reduction.map_rows(sample), len(rows)
-    )
+    built = train_cells("ivf", reduction.map_rows(sample), len(rows))
+    fill_cells(built, folder / "rows.npy", reduction)
     ours = FaissIndex(built, "ivf", rows, reduction=reduction)
     none = np.empty(0, dtype=np.int64)
     tuned = tune(ours, rows, learn[1::2], breadths("ivf", built), 0.96, own=none)

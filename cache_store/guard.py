@@ -1,4 +1,6 @@
-"""A file that is mapped is also read and hashed, once, before what it holds is answered.
+"""What keeps mapped files safe: their bytes are hashed once, and their length is watched.
+
+A file that is mapped is also read and hashed, once, before what it holds is answered.
 
 Opening checks a mapped file's size only, so that it stays cheap; but a flipped bit in it would be
 another vector, in silence. The first search reads the whole matrix anyway: its hash is computed
@@ -11,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 from cache_store.entries import FileEntry, check_content
-from cache_store.errors import LqtseError
+from cache_store.errors import DamagedError, LqtseError
 
 
 class Guard:
@@ -57,3 +59,26 @@ class Guard:
             check_content(self._folder, entry)
         except LqtseError as error:
             self._error = error
+
+
+def check_length(path: Path, size: int) -> None:
+    """Check that a file, if it is still there, has its length; a few microseconds.
+
+    The system kills a process that touches what was cut off a mapped file. One that was removed
+    stays whole for those who have it mapped.
+
+    Raises:
+        DamagedError: If it is longer or shorter.
+    """
+    try:
+        found = path.stat().st_size
+    except OSError:
+        return
+    if found != size:
+        raise DamagedError(
+            "a file of the cache has changed while it was in use",
+            where=path,
+            expected=f"{size} bytes",
+            found=found,
+            hint="Open the cache anew; lqtse-cache verify tells what is damaged",
+        )

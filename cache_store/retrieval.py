@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache_store.errors import StaleIndexError, UsageError
-from cache_store.guard import Guard
+from cache_store.guard import Guard, check_length
 from cache_store.manifest import CENTRING, Manifest, check_content
 
 if TYPE_CHECKING:
@@ -94,12 +94,16 @@ class Retrieval:
         exact = manifest.index("exact")
         mapped = exact is not None and manifest.is_fresh(exact)
         self._guard = Guard(folder, exact.files[0] if exact is not None and mapped else None)
+        self._mapped: dict[str, tuple[Path, int]] = {}  # files by kind, with their lengths
+        if exact is not None and mapped:
+            self._mapped["exact"] = (folder / exact.files[0].path, exact.files[0].bytes)
 
     def search(self, queries: npt.ArrayLike | torch.Tensor, k: int, kind: str, device: str) -> Hits:
         """Search; arguments and errors as `Cache.search`."""
         kind, reason = self._choose(kind, device)
         asked = _tensor_of(queries)
         index = self.exact(device) if kind == "exact" else self._load(kind)
+        self._check_lengths("exact", kind)  # every kind reads the stored vectors
         scores, rows = (found.cpu().numpy() for found in index.search(asked, k))
         return Hits(self._ids(rows), scores, rows, kind, reason)
 
@@ -136,6 +140,7 @@ class Retrieval:
                 found=f"shape {list(mean.shape)}",
             )
         exact = self.exact(device)
+        self._check_lengths("exact")
         if device not in self._centred:
             self._centred[device] = CentredIndex(exact, text_mean=_tensor_of(means.text))
         index = self._centred[device]
@@ -176,6 +181,10 @@ class Retrieval:
             )
         self._guard.settle()
         return self._exact[device]
+
+    def _check_lengths(self, *kinds: str) -> None:
+        for path, size in {self._mapped[kind] for kind in kinds if kind in self._mapped}:
+            check_length(path, size)
 
     def _choose(self, kind: str, device: str) -> tuple[str, str]:
         if kind not in KINDS:
@@ -221,6 +230,7 @@ class Retrieval:
                 )
             # FAISS files carry no checksum, and a flipped bit loads without a word.
             path, *others = (check_content(self._folder, file) for file in entry.files)
+            self._mapped[kind] = (path, entry.files[0].bytes)
             self._faiss[kind] = FaissIndex.load(
                 path,
                 kind,
@@ -229,6 +239,7 @@ class Retrieval:
                 self._removed,
                 read_reduction(others[0], self._matrix.shape[1]) if others else None,
                 next((entry.params[name] for name in _BREADTHS if name in entry.params), None),
+                entry.files[0].bytes,
             )
         return self._faiss[kind]
 

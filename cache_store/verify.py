@@ -19,28 +19,20 @@ import numpy as np
 from cache_store import checks, schema
 from cache_store.card import render_card
 from cache_store.card_seal import is_whole
-from cache_store.errors import (
-    DamagedError,
-    DataError,
-    LqtseError,
-    MissingDependencyError,
-    storage_errors,
-)
+from cache_store.errors import DataError, LqtseError, storage_errors
 from cache_store.files import TMP_PREFIX
-from cache_store.index.means import check_means
 from cache_store.layout import CARD_NAME, FOLDERS, MANIFEST_FOLDER
 from cache_store.manifest import (
-    CENTRING,
     FileEntry,
-    IndexEntry,
     Manifest,
     check_content,
     manifest_numbers,
     manifest_path,
     read_manifest,
 )
-from cache_store.opening import check_footer, map_matrix
-from cache_store.shards import iter_batches, read_footer, read_table, to_matrix
+from cache_store.opening import check_footer
+from cache_store.shards import iter_batches, read_footer, read_table
+from cache_store.verify_index import compare_index
 
 _BLOCK_ROWS = 8192
 
@@ -262,34 +254,7 @@ class _Verifier:
                     self.report.notes.append(f"{note}; it is not used until built anew")
                 elif whole and entry.path not in self.damaged:
                     with self.noting(entry.path):
-                        self.compare(manifest, index, entry)
-
-    def compare(self, manifest: Manifest, index: IndexEntry, entry: FileEntry) -> None:
-        path = self.folder / entry.path
-        if index.kind == CENTRING and manifest.space is not None:
-            check_means(path, manifest.space.dim)
-            return
-        if index.kind == "ivfpq" or len(index.files) > 1:
-            return  # reduced vectors and codes are not the data's bytes; their hash was checked
-        try:
-            rows, read = _reader(index.kind, path)
-        except MissingDependencyError as error:
-            self.report.notes.append(f"{entry.path}: not compared with the data; {error.what}")
-            return
-        if rows != manifest.rows:
-            raise DamagedError("an index has other rows", expected=manifest.rows, found=rows)
-        start = 0
-        for data in manifest.data:
-            for batch in iter_batches(self.folder / data.path, ["embedding"], rows=_BLOCK_ROWS):
-                stored = to_matrix(batch.column(0))
-                # In bytes, so that a zero of another sign counts too.
-                if read(start, len(stored), stored.dtype).tobytes() != stored.tobytes():
-                    raise DamagedError(
-                        "an index holds other vectors than the data",
-                        where=f"rows {start} to {start + len(stored) - 1}",
-                        hint=f"Build it anew: lqtse-cache index --kind {index.kind}",
-                    )
-                start += len(stored)
+                        self.report.notes += compare_index(self.folder, manifest, index, entry)
 
     def note_strangers(self, named: set[str]) -> None:
         """List files that no manifest names: harmless, and gone after a `compact`."""
@@ -300,14 +265,3 @@ class _Verifier:
                     self.report.notes.append(f"{place}: left by a writer that died")
                 elif name != MANIFEST_FOLDER and place not in named:
                     self.report.notes.append(f"{place}: no manifest names it")
-
-
-def _reader(kind: str, path: Path) -> tuple[int, Callable[[int, int, Any], np.ndarray[Any, Any]]]:
-    """Return an index's rows, and a function that reads some of them as they are in the data."""
-    if kind == "exact":
-        matrix = map_matrix(path)
-        return len(matrix), lambda start, count, dtype: matrix[start : start + count]
-    from cache_store.index.faiss_index import read_index, vectors_of
-
-    index = read_index(path)
-    return index.ntotal, lambda start, count, dtype: vectors_of(index, start, count).astype(dtype)

@@ -22,18 +22,18 @@ import numpy.typing as npt
 from cache_store.checks import find_bad_embedding
 from cache_store.errors import DamagedError, DataError, UsageError
 from cache_store.index.arrays import write_header, writer_of_array
-from cache_store.index.faiss_index import (
+from cache_store.index.cells import BLOCK_ROWS, fill_cells, train_cells
+from cache_store.index.faiss_build import build
+from cache_store.index.faiss_files import read_index, writer_of
+from cache_store.index.faiss_index import FaissIndex
+from cache_store.index.kinds import (
     APPROXIMATE,
     BREADTH,
     CELLS,
     FAISS_KINDS,
     HNSW_PARAMS,
-    FaissIndex,
-    build,
     faiss_installed,
     kind_of,
-    read_index,
-    writer_of,
 )
 from cache_store.index.parts import Share, write_matrix
 from cache_store.index.reduction import REDUCED_DIM, fit_reduction
@@ -52,7 +52,6 @@ _SAMPLE_ROWS = 131_072  # rows that cells and reduction are learned from
 _RECALL_QUERIES = 256
 _SAMPLE_PURPOSE = 0x5A3C1E
 _RECALL_PURPOSE = 0x2EC411
-_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def build_index(
             run that is killed between them still knows which there were.
         kept: What an older index was tuned to with queries that are not given now; then the new one
             is not tuned.
-        share: Has data files read and added by workers; None does it here. The index is the same.
+        share: Has the work that can be cut done by workers; None does it here. The index is the
+            same.
 
     Shape:
         queries [B, D].
@@ -146,9 +146,9 @@ def build_index(
         check_content(writer.path, fresh["exact"].files[0])
     else:
         fresh["exact"] = _build_matrix(writer, manifest, manifest.space.dim, share)
-    matrix = map_matrix(writer.path / fresh["exact"].files[0].path)
     if kind != "exact":
-        fresh[kind] = _build_faiss(writer, manifest, kind, matrix, queries, target, kept)
+        path = writer.path / fresh["exact"].files[0].path
+        fresh[kind] = _build_faiss(writer, manifest, kind, path, queries, target, kept, share)
     step: dict[str, Any] = {"step": "index", "kind": kind, "rows": manifest.rows}
     listed = {**({entry.kind: entry for entry in manifest.indexes} if keep_older else {}), **fresh}
     writer.publish(
@@ -218,12 +218,14 @@ def _build_faiss(
     writer: CacheWriter,
     manifest: Manifest,
     kind: str,
-    matrix: np.ndarray[Any, Any],
+    rows: Path,
     queries: npt.NDArray[np.float32] | None,
     target: float,
     kept: Kept | None,
+    share: Share | None,
 ) -> IndexEntry:
     """Build one index; memory is the index, a sample of the rows, and a block."""
+    matrix = map_matrix(rows)
     asked = _Asked.of(matrix, queries)
     generator = np.random.default_rng([0, _SAMPLE_PURPOSE])
     chosen = generator.choice(len(matrix), min(_SAMPLE_ROWS, len(matrix)), replace=False)
@@ -233,13 +235,11 @@ def _build_faiss(
         reduction = kept.reduction if kept else None
         reduction = reduction or fit_reduction(sample, asked.fitting)
         sample = reduction.map_rows(sample)
-    index = build(
-        kind,
-        sample.shape[1] if reduction is not None else matrix.shape[1],
-        _blocks(matrix) if reduction is None else reduction.blocks(matrix),
-        np.asarray(sample, dtype=np.float32),
-        len(matrix),
-    )
+    if kind in CELLS:
+        index = train_cells(kind, np.asarray(sample, dtype=np.float32), len(matrix))
+        fill_cells(index, rows, reduction, share)
+    else:
+        index = build(kind, matrix.shape[1], _blocks(matrix))
 
     def check(path: Path) -> None:
         again = read_index(path)
@@ -292,5 +292,5 @@ class _Asked:
 
 
 def _blocks(matrix: np.ndarray[Any, Any]) -> Iterator[npt.NDArray[np.float32]]:
-    for start in range(0, len(matrix), _BLOCK_ROWS):
-        yield np.asarray(matrix[start : start + _BLOCK_ROWS], dtype=np.float32)
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        yield np.asarray(matrix[start : start + BLOCK_ROWS], dtype=np.float32)

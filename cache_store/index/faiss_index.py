@@ -1,4 +1,4 @@
-"""FAISS indexes: Flat (every row), HNSW (a graph), IVF (cells) and IVF-PQ (cells of codes).
+"""Search in a FAISS index: Flat (every row), HNSW (a graph), IVF (cells), IVF-PQ (cells of codes).
 
 Cells hold rows reduced to what tells them apart for the queries (`reduction`), where the vectors
 are long; a graph does not, since rows of unequal length are hard to reach in it. FAISS only makes
@@ -12,8 +12,6 @@ Letters: B queries, N rows, D embedding size, K neighbours, W width of the short
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +20,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cache_store.errors import DamagedError, MissingDependencyError, UsageError
+from cache_store.errors import DamagedError
 from cache_store.index.exact import check_k, check_queries
+from cache_store.index.faiss_files import read_index
+from cache_store.index.kinds import CELLS, HNSW_PARAMS, SHORTLIST, kind_of, load_faiss
 from cache_store.index.reduction import Reduction
 from cache_store.index.rerank import IdLookup, order, product_error, rescore
 
 SLACK = 16  # rows of the short list beyond k
-FAISS_KINDS = ("flat", "hnsw", "ivf", "ivfpq")
-CELLS = ("ivf", "ivfpq")
-APPROXIMATE = ("hnsw", *CELLS)
-# FAISS's own defaults for M and the build, from its HNSW example; a wider search costs little and
-# recall is measured when the index is built.
-HNSW_PARAMS = {"m": 32, "ef_construction": 200, "ef_search": 128}
-BREADTH = {"hnsw": "ef_search", "ivf": "nprobe", "ivfpq": "nprobe"}  # what is tuned
-SHORTLIST = (
-    64  # rows that an approximate index names at least; the stored vectors decide among them
-)
-_CODE_BITS = 8
-_TRAIN_ROUNDS = 10
-_SEED = 1234
 
 
 class FaissIndex:
@@ -85,18 +72,24 @@ class FaissIndex:
         removed: npt.NDArray[np.int64] | None = None,
         reduction: Reduction | None = None,
         breadth: int | None = None,
+        size: int | None = None,
     ) -> FaissIndex:
         """Load an index file whose hash the caller has checked.
+
+        Args:
+            path: The file.
+            kind: As of the class, as are the others that are not named here.
+            size: The file's length in bytes, to map it where FAISS can; None reads it.
 
         Raises:
             DamagedError: If FAISS cannot read it, or it is not an index of this kind over vectors
                 of this shape.
         """
-        index = read_index(path)
+        index = read_index(path, size=size)
         dim = matrix.shape[1] if reduction is None else reduction.dim
         expected = (kind, len(matrix), dim)
         found = (kind_of(index), index.ntotal, index.d)
-        if found != expected or index.metric_type != _faiss().METRIC_INNER_PRODUCT:
+        if found != expected or index.metric_type != load_faiss().METRIC_INNER_PRODUCT:
             raise DamagedError(
                 "an index file is not the one that the manifest names",
                 where=path,
@@ -157,14 +150,14 @@ class FaissIndex:
         options = {}
         if self._kind == "hnsw":
             breadth = max(self.breadth or HNSW_PARAMS["ef_search"], 2 * width)
-            options["params"] = _faiss().SearchParametersHNSW(efSearch=breadth)
+            options["params"] = load_faiss().SearchParametersHNSW(efSearch=breadth)
         elif self._kind in CELLS:
             # A list wider than usual means that cells ran out of rows: visit more of them.
             wider = max(1, width // max(SHORTLIST, 1))
             breadth = min(self._index.nlist, (self.breadth or self._index.nprobe) * wider)
             if width == len(self._matrix):
                 breadth = self._index.nlist
-            options["params"] = _faiss().SearchParametersIVF(nprobe=breadth)
+            options["params"] = load_faiss().SearchParametersIVF(nprobe=breadth)
         asked = queries.numpy()
         if self._reduction is not None:
             asked = self._reduction.map_queries(asked)
@@ -175,146 +168,3 @@ class FaissIndex:
             )
         rows[np.isin(rows, self._removed)] = -1
         return torch.from_numpy(products), torch.from_numpy(rows)
-
-
-def build(
-    kind: str,
-    dim: int,
-    blocks: Iterable[npt.NDArray[np.float32]],
-    sample: npt.NDArray[np.float32] | None = None,
-    rows: int = 0,
-) -> Any:
-    """Return a FAISS index over the rows of all blocks, in order.
-
-    Args:
-        kind: One of `FAISS_KINDS`.
-        dim: D.
-        blocks: The vectors, float32 [n, D] each.
-        sample: Rows drawn at random, to find cells with (ivf, ivfpq).
-        rows: N, where there is a sample.
-
-    Raises:
-        UsageError: For another kind.
-        MissingDependencyError: If FAISS is not installed.
-    """
-    faiss = _faiss()
-    if kind == "flat":
-        index = faiss.IndexFlatIP(dim)
-    elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(dim, HNSW_PARAMS["m"], faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = HNSW_PARAMS["ef_construction"]
-        index.hnsw.efSearch = HNSW_PARAMS["ef_search"]
-    elif kind in CELLS and sample is not None:
-        return _build_cells(kind, dim, blocks, sample, rows)
-    else:
-        raise UsageError("unknown kind of index", expected=", ".join(FAISS_KINDS), found=repr(kind))
-    for block in blocks:
-        index.add(np.ascontiguousarray(block))
-    return index
-
-
-def cells_for(rows: int, sample: int) -> int:
-    """Return how many cells suit so many rows: about 2√N, and 30 rows of the sample in each."""
-    return max(1, min(round(2 * rows**0.5), sample // 30))
-
-
-def _build_cells(
-    kind: str,
-    dim: int,
-    blocks: Iterable[npt.NDArray[np.float32]],
-    sample: npt.NDArray[np.float32],
-    rows: int,
-) -> Any:
-    """Cells by Euclidean distance, where scores of one cell's rows are alike; asked by product."""
-    faiss = _faiss()
-    sample = np.ascontiguousarray(sample)
-    cells = cells_for(rows, len(sample))
-    means = faiss.Kmeans(dim, cells, niter=_TRAIN_ROUNDS, seed=_SEED)
-    means.train(sample)
-    nearest, asked = faiss.IndexFlatL2(dim), faiss.IndexFlatIP(dim)
-    nearest.add(means.centroids)
-    asked.add(means.centroids)
-    metric = faiss.METRIC_INNER_PRODUCT
-    pieces = next(n for n in (dim // 2, dim // 3, dim // 4, dim) if n and dim % n == 0)
-    if kind == "ivf":
-        index = faiss.IndexIVFFlat(asked, dim, cells, metric)
-    else:
-        bits = min(_CODE_BITS, max(1, int(np.log2(max(2, len(sample) // 4)))))
-        index = faiss.IndexIVFPQ(asked, dim, cells, pieces, bits, metric)
-        index.pq.cp.niter = _TRAIN_ROUNDS
-    index.train(sample)
-    start = 0
-    for block in blocks:
-        block = np.ascontiguousarray(block)
-        names = np.arange(start, start + len(block), dtype=np.int64)
-        cell = np.ascontiguousarray(nearest.search(block, 1)[1][:, 0])
-        pointers = (faiss.swig_ptr(array) for array in (block, names, cell))
-        index.add_core(len(block), *pointers)
-        start += len(block)
-    return index
-
-
-def writer_of(index: Any) -> Callable[[Path], None]:
-    """Return a function that writes the index to a path.
-
-    The file is Python's, since FAISS's own writer turns a full disk into an error without a number.
-    """
-
-    def write(path: Path) -> None:
-        faiss = _faiss()
-        with path.open("wb") as file:
-            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
-
-    return write
-
-
-def read_index(path: Path) -> Any:
-    """Read an index file.
-
-    Raises:
-        DamagedError: If FAISS cannot read it.
-        MissingDependencyError: If FAISS is not installed.
-    """
-    faiss = _faiss()
-    try:
-        return faiss.read_index(str(path))
-    except (RuntimeError, MemoryError) as error:
-        raise DamagedError(
-            "an index file is damaged", where=path, found=str(error).split(": Error: ")[-1]
-        ) from error
-
-
-def kind_of(index: Any) -> str:
-    """Return one of `FAISS_KINDS`, or FAISS's name of another kind."""
-    names = {
-        "IndexFlatIP": "flat",
-        "IndexFlat": "flat",
-        "IndexHNSWFlat": "hnsw",
-        "IndexIVFFlat": "ivf",
-        "IndexIVFPQ": "ivfpq",
-    }
-    name = type(index).__name__
-    return names.get(name, name)
-
-
-def vectors_of(index: Any, start: int, count: int) -> npt.NDArray[np.float32]:
-    """Return the vectors that the index holds for `count` rows from `start` on: [count, D]."""
-    if kind_of(index) == "ivf":
-        index.make_direct_map()  # IVF files keep rows by cell
-    return index.reconstruct_n(start, count)
-
-
-def faiss_installed() -> bool:
-    """Whether FAISS can be imported here."""
-    return importlib.util.find_spec("faiss") is not None
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingDependencyError(
-            "FAISS is not installed",
-            hint="pip install 'lqtse[cpu]' (or 'lqtse[gpu]'), or search with --kind exact",
-        ) from error
-    return faiss

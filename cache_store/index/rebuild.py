@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cache_store.errors import DamagedError
 from cache_store.index.build import build_index
-from cache_store.index.faiss_index import BREADTH
+from cache_store.index.kinds import BREADTH
 from cache_store.index.means import store_means
 from cache_store.index.reduction import read_reduction
 from cache_store.index.tuning import Kept

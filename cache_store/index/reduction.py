@@ -11,7 +11,6 @@ Letters: B queries, N rows, D embedding size, R reduced size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from cache_store.errors import DamagedError
 
 REDUCED_DIM = 48
 _SHRINK = 0.05  # of the queries' second moment towards a round one: few queries see few directions
-_BLOCK_ROWS = 8192
 
 Vectors = npt.NDArray[np.float32]
 
@@ -54,11 +52,6 @@ class Reduction:
     def map_queries(self, vectors: Vectors) -> Vectors:
         """Return [B, D] as [B, R]."""
         return np.ascontiguousarray(vectors @ self.queries)
-
-    def blocks(self, matrix: np.ndarray[Any, Any]) -> Iterator[Vectors]:
-        """Yield all rows of a matrix, mapped, in order."""
-        for start in range(0, len(matrix), _BLOCK_ROWS):
-            yield self.map_rows(matrix[start : start + _BLOCK_ROWS])
 
     def to_array(self) -> Vectors:
         """Return all of it as one array [2R + 1, D], for a .npy file."""

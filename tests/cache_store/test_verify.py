@@ -11,7 +11,8 @@ import pytest
 from cache_store import schema
 from cache_store.errors import DataError
 from cache_store.files import commit_file
-from cache_store.index import faiss_index
+from cache_store.index.faiss_build import build
+from cache_store.index.faiss_files import writer_of
 from cache_store.manifest import FileEntry, Manifest, named_space, newest_manifest
 from cache_store.shards import from_matrix, write_table
 from cache_store.verify import verify_cache
@@ -153,8 +154,8 @@ def test_an_index_of_other_vectors_is_found(indexed_path: Path, kind: str) -> No
             with path.open("wb") as file:
                 np.save(file, matrix)
         else:
-            built = faiss_index.build(kind, DIM, [matrix.astype(np.float32)])
-            faiss_index.writer_of(built)(path)
+            built = build(kind, DIM, [matrix.astype(np.float32)])
+            writer_of(built)(path)
 
     suffix = ".npy" if kind == "exact" else ".faiss"
     done = commit_file(indexed_path / "index", suffix, write, lambda path: None)

@@ -14,6 +14,7 @@ from cache_store.errors import (
     SpaceMismatchError,
     UsageError,
 )
+from cache_store.index import cells
 from cache_store.verify import verify_cache
 from cache_store.writer import open_writer
 from pipeline.importing import import_captions
@@ -92,13 +93,17 @@ def test_a_second_writer_is_refused(cache: Path) -> None:
         index_cache(cache)
 
 
-def test_workers_make_the_same_files_and_leave_nothing_else(tmp_path: Path) -> None:
+def test_workers_make_the_same_files_and_leave_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "PART_ROWS", 100)
+    monkeypatch.setattr(cells, "BLOCK_ROWS", 50)
     source = write_vectors(tmp_path / "texts.parquet", captions(200), space="theirs")
     found = []
     for workers in (1, 2):
         cache = tmp_path / f"c{workers}"
         import_captions(cache, source, embeddings=True, shard_rows=30)
-        index_cache(cache, kind="flat", workers=workers)
+        index_cache(cache, kind="ivf", workers=workers)
         found.append(sorted(path.name for path in (cache / "index").iterdir()))  # by content
     assert found[0] == found[1] and len(found[0]) == 2
 

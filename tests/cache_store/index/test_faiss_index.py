@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from cache_store.errors import DamagedError, DataError, MismatchError, UsageError
-from cache_store.index import faiss_index
+from cache_store.index.faiss_build import build
+from cache_store.index.faiss_files import writer_of
 from cache_store.index.faiss_index import FaissIndex
 from tests.cache_store.builders import unit_rows
 from tests.cache_store.index.oracle import brute_force
@@ -17,7 +18,7 @@ faiss = pytest.importorskip("faiss")
 
 
 def make(matrix: Any, kind: str, **options: Any) -> FaissIndex:
-    index = faiss_index.build(kind, matrix.shape[1], [matrix.astype(np.float32)])
+    index = build(kind, matrix.shape[1], [matrix.astype(np.float32)])
     return FaissIndex(index, kind, torch.from_numpy(matrix), **options)
 
 
@@ -52,27 +53,10 @@ def test_hnsw_finds_most_and_its_scores_are_exact() -> None:
     assert (np.diff(scores.numpy(), axis=1) <= 0).all()
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw"])
-def test_an_index_goes_to_disk_and_back(tmp_path: Path, kind: str) -> None:
-    matrix = unit_rows(300, 16)
-    tensor = torch.from_numpy(matrix)
-    built = faiss_index.build(kind, 16, [matrix[:100].astype("f4"), matrix[100:].astype("f4")])
-    path = tmp_path / "a.faiss"
-    faiss_index.writer_of(built)(path)
-    queries = torch.from_numpy(unit_rows(5, 16, seed=1, dtype="float32"))
-    loaded = FaissIndex.load(path, kind, tensor)
-    for one, two in zip(
-        loaded.search(queries, 4), FaissIndex(built, kind, tensor).search(queries, 4), strict=True
-    ):
-        assert torch.equal(one, two)
-    stored = faiss_index.vectors_of(faiss_index.read_index(path), 10, 5)
-    np.testing.assert_array_equal(stored.astype("f2"), matrix[10:15])
-
-
 def test_a_file_of_another_shape_or_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.faiss"
     matrix = torch.from_numpy(unit_rows(30, 16))
-    faiss_index.writer_of(faiss_index.build("flat", 16, [unit_rows(30, 16, dtype="float32")]))(path)
+    writer_of(build("flat", 16, [unit_rows(30, 16, dtype="float32")]))(path)
     for kind, other in (("hnsw", matrix), ("flat", matrix[:29]), ("flat", matrix[:, :8])):
         with pytest.raises(DamagedError, match="not the one that the manifest names"):
             FaissIndex.load(path, kind, other)
@@ -126,8 +110,3 @@ def test_guards(kind: str) -> None:
         index.search(torch.ones(1, 8), 3)
     with pytest.raises(DataError, match="NaN"):
         index.search(torch.full((1, 16), torch.nan), 3)
-
-
-def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UsageError, match="expected flat, hnsw, ivf, ivfpq, found 'lsh'"):
-        faiss_index.build("lsh", 16, [])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cache_store.index import cells
 from cache_store.manifest import Manifest, newest_manifest
 from cache_store.verify import verify_cache
 from pipeline.embed import embed_cache
@@ -19,7 +20,7 @@ from pipeline.importing import import_captions
 from pipeline.indexing import index_cache
 from pipeline.join import join_clips
 from tests.pipeline.engines.conftest import ThreeNodes
-from tests.pipeline.materials import captions, write_lines, write_vectors
+from tests.pipeline.materials import captions, unit_vector, write_lines, write_vectors
 
 ROOT = Path(__file__).parents[3]
 
@@ -98,17 +99,29 @@ def test_a_joined_file_has_the_bytes_of_the_local_engines(
 
 
 def test_an_index_has_the_bytes_of_the_local_engines(
-    three_nodes: ThreeNodes, source: Path, tmp_path: Path
+    three_nodes: ThreeNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vectors = write_vectors(tmp_path / "v.parquet", captions(100))
+    monkeypatch.setattr(cells, "BLOCK_ROWS", 20)
+    monkeypatch.setattr(cells, "PART_ROWS", 40)
+    texts = captions(150)
+    rows = np.stack([unit_vector(text, 60) for text in texts])  # long enough to be reduced
+    vectors = write_vectors(tmp_path / "v.parquet", texts, rows)
     found = []
-    for engine, workers in [("local", 1), ("ray", 2)]:
+    both, cells_only = ("ivf", "ivfpq"), ("ivf",)
+    for engine, workers, kinds in [
+        *(("local", 1, both), ("ray", 2, both)),
+        *(("ray", 1, cells_only), ("ray", 4, cells_only)),
+    ]:
         cache = tmp_path / f"{engine}{workers}"
-        import_captions(cache, vectors, embeddings=True, shard_rows=20)
+        import_captions(cache, vectors, embeddings=True, shard_rows=30)
         address = three_nodes.address if engine == "ray" else None
-        index_cache(cache, kind="flat", workers=workers, engine=engine, address=address)
-        found.append(sorted(path.name for path in (cache / "index").iterdir()))  # by content
-    assert found[0] == found[1] and len(found[0]) == 2
+        for kind in kinds:
+            index_cache(cache, kind=kind, workers=workers, engine=engine, address=address)
+        found.append({path.name for path in (cache / "index").iterdir()})  # by content
+    # The matrix, the reduction, and a FAISS file a kind.
+    assert [len(names) for names in found] == [4, 4, 3, 3]
+    assert all(names <= found[0] for names in found)
+    assert verify_cache(tmp_path / "ray4").whole
 
 
 def run(cache: Path, table: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
