@@ -169,7 +169,8 @@ def _whole_entry(folder: Path, name: str, known: FileEntry | None) -> FileEntry 
     """What a manifest would say of a file; None if it is not there, or not whole."""
     path = folder / name
     try:
-        digest = hash_file(path)
+        with storage_errors(path):
+            digest = hash_file(path)
         if content_name(digest, path.suffix) != path.name:
             return None
         footer = read_footer(path)

@@ -92,7 +92,8 @@ def repair_cache(
         DataError: If there is nothing of a cache.
         VersionMismatchError: If another version of the format wrote it.
         LeaseHeldError: If another process writes to it.
-        StorageError: If it cannot be written.
+        StorageError: If it cannot be written, or a file of it cannot be read: that it is damaged
+            is not known then, and nothing is done.
     """
     folder = Path(cache)
     check_folder(folder, create=False)

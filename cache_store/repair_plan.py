@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from cache_store import schema
-from cache_store.errors import DamagedError, VersionMismatchError
+from cache_store.errors import DamagedError, VersionMismatchError, storage_errors
 from cache_store.files import content_name, hash_file
 from cache_store.layout import CARD_NAME, FOLDERS, MANIFEST_FOLDER
 from cache_store.manifest import (
@@ -122,9 +122,12 @@ def plan_repair(folder: Path, progress: Callable[[int], None] = lambda _: None) 
     Raises:
         DataError: If there is nothing of a cache.
         VersionMismatchError: If another version of the format wrote it.
+        StorageError: If a file may not be read, or the disk fails: it may be whole.
     """
     base = find_base(folder)
     found = verify_cache(folder, progress, base.manifest)
+    if found.unread:
+        raise found.unread[0]
     plan = RepairPlan(base, found)
     manifest = base.manifest
     for unit in units_of(manifest):
@@ -242,4 +245,5 @@ def _find_aside(folder: Path, plan: RepairPlan) -> None:
 
 def is_whole(path: Path) -> bool:
     """Whether a content file has the content that it is named by."""
-    return content_name(hash_file(path), path.suffix) == path.name
+    with storage_errors(path):
+        return content_name(hash_file(path), path.suffix) == path.name

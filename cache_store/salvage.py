@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from cache_store import schema
 from cache_store.checks import find_bad_embedding
-from cache_store.errors import DataError
+from cache_store.errors import DataError, storage_errors
 from cache_store.shards import to_matrix
 from cache_store.text import caption_id, normalise_caption
 
@@ -28,6 +28,9 @@ def salvage_rows(path: Path, kind: str, shape: tuple[int, str] | None = None) ->
         path: The file; it may be missing.
         kind: `schema.CAPTIONS`, `schema.DATA` or `schema.REJECTS`.
         shape: For data, the cache's (dim, dtype): other embeddings are not taken.
+
+    Raises:
+        StorageError: If the file may not be read, or the disk fails: then nothing is known of it.
     """
     tables = []
     seen: set[str] = set()
@@ -57,15 +60,18 @@ def _schema(kind: str, shape: tuple[int, str] | None) -> pa.Schema:
 def _groups(path: Path) -> Iterator[pa.Table]:
     """Yield the row groups that can be read."""
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        with storage_errors(path):
+            file = pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError):
         return
     with file:
         for number in range(file.num_row_groups):
             try:
-                yield file.read_row_group(number)
+                with storage_errors(path):
+                    group = file.read_row_group(number)
             except (pa.ArrowException, OSError, ValueError):
                 continue
+            yield group
 
 
 def _good_captions(table: pa.Table, seen: set[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache_store.errors import DamagedError
+from cache_store.errors import DamagedError, storage_errors
 from cache_store.schema import metadata_of
 
 ROW_GROUP_ROWS = 16_384  # 16 MiB of float16 [512]: what a streaming reader holds at once
@@ -81,6 +81,7 @@ def read_table(
 
     Raises:
         DamagedError: If the file is missing, cut, or a page does not match its checksum.
+        StorageError: If it may not be read, or the disk fails.
     """
     with _open(path, verify) as file, _damage(path):
         wanted = list(columns) if columns is not None else file.schema_arrow.names
@@ -95,6 +96,7 @@ def iter_batches(
 
     Raises:
         DamagedError: As `read_table`.
+        StorageError: The same.
     """
     with _open(path, True) as file:
         batches = file.iter_batches(rows, columns=list(columns) if columns is not None else None)
@@ -111,6 +113,7 @@ def read_footer(path: Path) -> Footer:
 
     Raises:
         DamagedError: If the file is missing or cut.
+        StorageError: If it may not be read, or the disk fails.
     """
     with _open(path, False) as file, _damage(path):
         schema = file.schema_arrow
@@ -153,11 +156,10 @@ def _open(path: Path, verify: bool) -> Iterator[pq.ParquetFile]:
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
     try:
-        yield
+        with storage_errors(path):  # a disk that fails is no damaged file
+            yield
     except FileNotFoundError as error:
         raise DamagedError("a file is missing", where=path, hint=_REPAIR_HINT) from error
-    except PermissionError:
-        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedError(
             "a Parquet file is damaged", where=path, found=str(error), hint=_REPAIR_HINT

@@ -19,7 +19,7 @@ import numpy as np
 from cache_store import checks, schema
 from cache_store.card import render_card
 from cache_store.card_seal import is_whole
-from cache_store.errors import DataError, LqtseError, storage_errors
+from cache_store.errors import DataError, LqtseError, StorageError, storage_errors
 from cache_store.files import TMP_PREFIX
 from cache_store.layout import CARD_NAME, FOLDERS, MANIFEST_FOLDER
 from cache_store.manifest import (
@@ -63,6 +63,7 @@ class VerifyReport:
         faults: What is wrong; empty for a whole cache.
         notes: What is not wrong but worth knowing: files that no manifest names, a stale index.
         damaged: Paths of files that have a fault.
+        unread: Why files could not be read; their faults are among `faults`.
     """
 
     files: int = 0
@@ -71,6 +72,7 @@ class VerifyReport:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
+    unread: list[StorageError] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -139,6 +141,8 @@ class _Verifier:
             yield
         except LqtseError as error:
             self.damaged.add(place)
+            if isinstance(error, StorageError):
+                self.report.unread.append(error)
             details = [
                 f"{name} {value}"
                 for name, value in (("expected", error.expected), ("found", error.found))

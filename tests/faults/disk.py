@@ -108,9 +108,7 @@ class Bench:
     def suffer(self, accident: Accident, every: int = 1, first: int = 1) -> Count:
         """Let it happen at every operation, or at every so many."""
         judge, untold = self.judge(), 0
-        # For who mends, a file that cannot be read is a damaged one.
-        reads = accident.reads and not self.operation.mends
-        points = range(first, self.operations(reads) + 1, every)
+        points = range(first, self.operations(accident.reads) + 1, every)
         jobs = []
         for nth in points:
             path = self.folder / f"{accident.mode} {nth}"
@@ -122,7 +120,7 @@ class Bench:
                     accident.mode,
                     nth,
                     accident.errno,
-                    reads,
+                    accident.reads,
                 )
             )
         for job, outcome in zip(jobs, self.shim.run(jobs), strict=True):

@@ -43,6 +43,14 @@ def test_an_accident_leaves_before_or_after(
     assert count.points >= 2
 
 
+def test_repair_takes_no_file_for_damaged_that_the_disk_does_not_read(
+    server: Shim, memory: Path
+) -> None:
+    count = Bench("repair", memory, server, rerun_every=4).suffer(ACCIDENTS[0], 2 * SHARE)
+    assert count.runs == count.befores + count.afters
+    assert count.befores >= 2
+
+
 @pytest.mark.parametrize("command", ["generate", "repair", "index --centre", "index ivf"])
 def test_a_kill_half_way_leaves_what_the_rerun_ends(
     server: Shim, memory: Path, command: str

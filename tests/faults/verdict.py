@@ -87,6 +87,11 @@ def names(cache: Path) -> set[str]:
     }
 
 
+def quarantined(cache: Path) -> set[str]:
+    """The files that were moved aside."""
+    return {path.name for path in (cache / QUARANTINE_FOLDER).glob("*")}
+
+
 @dataclass
 class Judge:
     """Knows a command's before and after, and judges what an accident left.
@@ -96,6 +101,7 @@ class Judge:
         before: What a reader gets before.
         after: What a reader gets after an undisturbed run.
         files: The files after an undisturbed run.
+        aside: What an undisturbed run moves to quarantine.
         seen: Hashes of what was judged: equal folders are judged once.
         between: What a reader gets between two publications; `before` if there is one only.
         rerun_every: Run the command again in every so many of the folders that differ.
@@ -107,6 +113,7 @@ class Judge:
     before: Content | None
     after: Content | None
     files: set[str]
+    aside: set[str]
     seen: dict[str, bool]
     between: Content | None
     rerun_every: int = 1
@@ -123,13 +130,13 @@ class Judge:
             shutil.copytree(template, scratch)
             before = state(cache)
             act(cache)
-            found, files = content(cache), names(cache)
+            found, files, aside = content(cache), names(cache), quarantined(cache)
             shutil.rmtree(scratch)
             if act is operation.between:
                 between = found
         assert found is not None
         assert found != before
-        return cls(operation, before, found, files, {}, between or before, rerun_every)
+        return cls(operation, before, found, files, aside, {}, between or before, rerun_every)
 
     def check(self, cache: Path, *, published: bool, marks: Sequence[str] = ()) -> None:
         """Raise AssertionError if a promise is broken.
@@ -156,6 +163,7 @@ class Judge:
         # What a repair published is whole; what it has yet to move aside is not.
         if found is not None and not operation.mends:
             assert verify_cache(cache).faults == []
+        assert quarantined(cache) <= self.aside, "a whole file was taken for a damaged one"
         if rerun:
             (operation.again or operation.act)(cache)
             assert content(cache) == self.after, "the rerun gives something else"
