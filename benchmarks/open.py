@@ -2,7 +2,7 @@
 
     python benchmarks/open.py DATA --rows 1000000
 
-Makes a cache of as many captions as are asked for, with vectors drawn as in `retrieve.py` (DATA is
+Makes a cache of as many captions as are asked for, with vectors drawn as for `retrieve.py` (DATA is
 the same folder); then a process of its own opens it and searches it exactly, and prints after each
 step the seconds and the resident memory: all of it, and without the pages of mapped files, which
 the system takes back when it needs them. The files are in the system's file cache. Linux only, for
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retrieve import draw, fit, read_vectors
+from vectors import draw, fit, read_vectors
 
 FILE_ROWS = 16_384  # as `lqtse-cache import` and `generate` write them
 

@@ -4,10 +4,11 @@
 
 DATA is a folder with `esc50_text.parquet` and `esc10_audio.parquet`, each with a column `embedding`
 of real vectors of texts and of recordings. Rows are drawn from a gaussian fitted on the texts,
-queries from one fitted on the recordings (`draw`), so that the modality gap is there. Each method
-runs in a process of its own, one after the other; the table shows the median and the least of the
-turns, the peak memory of the process (mapped rows count), and recall at k against our exact search.
-With `--busy` another process keeps a core busy all the while.
+queries from one fitted on the recordings (`vectors.py`), so that the modality gap is there. Each
+method runs in a process of its own, one after the other; the table shows the median of the turns
+for each size of batch, recall at k against our exact search, the seconds until the first answer,
+the peak memory of the process (mapped rows count), and what it holds in the end beside mapped
+files. With `--busy` another process keeps a core busy all the while.
 """
 
 from __future__ import annotations
@@ -26,68 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from vectors import BLOCK, draw, fit, read_vectors
 
 Search = Callable[[Any], Any]
 METHODS = ("lqtse exact", "lqtse ivf", "bf16 product", "FAISS Flat", "numpy", "datasets", "LanceDB")
-BLOCK = 16_384
-COPIES = 0.1  # of the rows are near another row
-LIKENESS = 0.98  # their cosine with it
 
 # Not for longer than this process lives.
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
-
-
-def fit(vectors: Any) -> tuple[Any, Any]:
-    """Mean and covariance of few vectors; the covariance shrunk as O. Ledoit and M. Wolf (2004) do.
-
-    Shape:
-        vectors [n, D] -> [D], [D, D].
-    """
-    mean = vectors.mean(axis=0)
-    centred = vectors - mean
-    count, dim = centred.shape
-    covariance = centred.T @ centred / count
-    level = np.trace(covariance) / dim
-    spread = ((covariance - level * np.eye(dim)) ** 2).sum()
-    noise = (((centred**2).sum(axis=1) ** 2).sum() / count - (covariance**2).sum()) / count
-    shrink = min(1.0, max(0.0, noise / spread))
-    return mean, (1 - shrink) * covariance + shrink * level * np.eye(dim)
-
-
-def draw(fitted: tuple[Any, Any], rows: int, seed: int, *, copies: bool) -> Any:
-    """Yield blocks of unit vectors, float32 [n, D], `rows` in all; the same for the same seed.
-
-    With `copies`, each row is with probability `COPIES` a near-duplicate of a row of its block, at
-    cosine `LIKENESS`.
-    """
-    mean, covariance = fitted
-    values, vectors = np.linalg.eigh(covariance)
-    root = (vectors * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
-    generator = np.random.default_rng(seed)
-    for start in range(0, rows, BLOCK):
-        count = min(BLOCK, rows - start)
-        noise = generator.standard_normal((count, len(mean)), dtype=np.float32)
-        block = unit(noise @ root + mean.astype(np.float32))
-        if copies:
-            near = np.flatnonzero(generator.random(count) < COPIES)
-            others = block[generator.integers(0, count, len(near))]
-            away = generator.standard_normal(others.shape, dtype=np.float32)
-            away = unit(away - (away * others).sum(axis=1, keepdims=True) * others)
-            block[near] = LIKENESS * others + (1 - LIKENESS**2) ** 0.5 * away
-        yield block
-
-
-def unit(vectors: Any) -> Any:
-    """Rows of norm 1."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def read_vectors(path: Path) -> Any:
-    """The column `embedding` of a Parquet file, float64 [n, D]."""
-    import pyarrow.parquet as pq
-
-    column = pq.read_table(path, columns=["embedding"]).column(0)
-    return np.array(column.to_pylist(), dtype=np.float64)
 
 
 def make(folder: Path, data: Path, rows: int) -> None:
@@ -196,17 +142,28 @@ def prepare(method: str, folder: Path, k: int) -> Search:
     return lambda queries: ours.search(torch.from_numpy(queries), k)[1].numpy()
 
 
+def held() -> float:
+    """MB of this process's memory that are no mapped file's, so that only it can let go of them."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon"))
+
+
 def measure(options: argparse.Namespace) -> None:
     """Time one method, and print it as JSON."""
     queries = np.load(options.folder / "queries.npy")
     begin = time.perf_counter()
     search = prepare(options.method, options.folder, options.k)
-    search(queries[: options.batch])
+    search(queries[: options.batch[0]])
     ready, seconds = time.perf_counter() - begin, []
-    for _ in range(options.turns):
-        begin = time.perf_counter()
-        search(queries[: options.batch])
-        seconds.append(time.perf_counter() - begin)
+    for batch in options.batch:
+        search(queries[:batch])
+        taken = []
+        for _ in range(options.turns):
+            begin = time.perf_counter()
+            search(queries[:batch])
+            taken.append(time.perf_counter() - begin)
+        seconds.append(statistics.median(taken))
+    own = held()
     found = search(queries[:256])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -215,6 +172,7 @@ def measure(options: argparse.Namespace) -> None:
                 "seconds": seconds,
                 "ready": ready,
                 "memory": memory,
+                "own": own,
                 "found": None if found is None else found.tolist(),
             }
         )
@@ -231,11 +189,12 @@ def compare(options: argparse.Namespace) -> None:
 
 def table(options: argparse.Namespace, rows: int, folder: Path) -> None:
     """Measure and print one size."""
+    batches = "".join(f" ms for {batch} | to FAISS Flat |" for batch in options.batch)
     print(
-        f"\n{rows:,} rows, batches of {options.batch}, k = {options.k}, {os.cpu_count()} cores, "
+        f"\n{rows:,} rows, k = {options.k}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}{', a core kept busy' if options.busy else ''}\n\n"
-        "| method | ms, median | least | to FAISS Flat | recall | ready s | peak MB |\n"
-        "|---|---|---|---|---|---|---|"
+        f"| method |{batches} recall | ready s | peak MB | own MB |\n"
+        f"|---|{'---|' * (4 + 2 * len(options.batch))}"
     )
     results = {}
     for method in options.methods:
@@ -256,16 +215,18 @@ def table(options: argparse.Namespace, rows: int, folder: Path) -> None:
     flat = results.get("FAISS Flat")
     right = results.get("lqtse exact", {}).get("found")
     for method, result in results.items():
-        median = statistics.median(result["seconds"])
-        ratio = f"{statistics.median(flat['seconds']) / median:.1f}x" if flat else ""
+        times = ""
+        for number, median in enumerate(result["seconds"]):
+            ratio = f"{flat['seconds'][number] / median:.1f}x" if flat else ""
+            times += f" {median * 1e3:.1f} | {ratio} |"
         recall = ""
         if result["found"] is not None and right is not None:
             pairs = zip(result["found"], right, strict=False)
             hits = [len(set(mine) & set(its)) / len(its) for mine, its in pairs]
             recall = f"{statistics.mean(hits):.4f}"
         print(
-            f"| {method} | {median * 1e3:.1f} | {min(result['seconds']) * 1e3:.1f} | {ratio} "
-            f"| {recall} | {result['ready']:.1f} | {result['memory']:.0f} |",
+            f"| {method} |{times} {recall} | {result['ready']:.1f} | {result['memory']:.0f} "
+            f"| {result['own']:.0f} |",
             flush=True,
         )
 
@@ -275,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, help="folder with the real vectors")
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("-k", type=int, default=8)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
