@@ -1,8 +1,9 @@
 """The two ways to search, behind one result: exact in torch, or FAISS where an index was built.
 
-`auto` searches exactly, which needs no index and is never wrong, until the cache is so large that a
-graph answers much sooner; the result says what was used and why. An index that is older than the
-data is never used: asked for by name it is an error, and `auto` passes it over and says so.
+`auto` searches exactly, which needs no index and is never wrong, until the cache is so large, or
+memory so small, that cells answer much sooner (`index.auto`); the result says what was used and
+why. An index that is older than the data is never used: asked for by name it is an error, and
+`auto` passes it over and says so.
 
 The matrix that is searched is mapped, and checked against its hash: an exact search waits for that,
 once; a FAISS index, which need not read all of it, is searched meanwhile, and later searches tell.
@@ -20,7 +21,9 @@ import numpy.typing as npt
 
 from cache_store.errors import StaleIndexError, UsageError
 from cache_store.guard import Guard, check_length
+from cache_store.index.auto import suits
 from cache_store.manifest import CENTRING, Manifest, check_content
+from cache_store.memory import available_memory
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 KINDS = ("auto", "exact", "flat", "hnsw", "ivf", "ivfpq")
 _APPROXIMATE = ("ivf", "hnsw", "ivfpq")  # in the order that `auto` prefers
 _BREADTHS = ("ef_search", "nprobe")
-AUTO_EXACT_ROWS = 300_000  # up to here one exact query takes tens of milliseconds on two cores
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Retrieval:
         self._centred: dict[str, CentredIndex] = {}
         self._faiss: dict[str, FaissIndex] = {}
         self._means: Means | None = None
+        self._suited: tuple[str, str] | None = None
         exact = manifest.index("exact")
         mapped = exact is not None and manifest.is_fresh(exact)
         self._guard = Guard(folder, exact.files[0] if exact is not None and mapped else None)
@@ -191,23 +194,28 @@ class Retrieval:
             raise UsageError("unknown kind of search", expected=", ".join(KINDS), found=repr(kind))
         if kind != "auto":
             return kind, "asked for"
-        rows = self._manifest.rows
         entries = [entry for entry in self._manifest.indexes if entry.kind != CENTRING]
         fresh = {entry.kind for entry in entries if self._manifest.is_fresh(entry)}
         stale = sorted({entry.kind for entry in entries} - fresh)
         quick = next((name for name in _APPROXIMATE if name in fresh), None)
-        if rows > AUTO_EXACT_ROWS and device == "cpu" and quick is not None:
-            return quick, f"{rows:,} captions are many for an exact search on a CPU"
+        suited, why = ("", "") if device != "cpu" else self._suits()
+        if suited in _APPROXIMATE and quick is not None:
+            return quick, why
         if stale:
             return "exact", (
                 f"the index ({', '.join(stale)}) is older than the data and was not used; "
                 f"run lqtse-cache index {self._folder}"
             )
-        if rows <= AUTO_EXACT_ROWS:
-            return "exact", f"{rows:,} captions are few enough to search all of them"
-        if device != "cpu":
-            return "exact", f"{device} searches all {rows:,} captions soon enough"
-        return "exact", f"no approximate index was built; run lqtse-cache index {self._folder}"
+        if suited in _APPROXIMATE:
+            return "exact", f"no approximate index was built; run lqtse-cache index {self._folder}"
+        return "exact", why or f"{device} searches all {self._manifest.rows:,} captions soon enough"
+
+    def _suits(self) -> tuple[str, str]:
+        """What suits this cache, decided once: an exact search takes of the memory it looks at."""
+        if self._suited is None:
+            rows, dim = self._matrix.shape
+            self._suited = suits(rows, dim, self._matrix.itemsize, available_memory())
+        return self._suited
 
     def _load(self, kind: str) -> FaissIndex:
         self._guard.start()

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from cache_store.checks import find_bad_embedding
 from cache_store.errors import DamagedError, DataError, UsageError
 from cache_store.index.arrays import write_header, writer_of_array
+from cache_store.index.auto import suits
 from cache_store.index.cells import BLOCK_ROWS, fill_cells, train_cells
 from cache_store.index.faiss_build import build
 from cache_store.index.faiss_files import read_index, writer_of
@@ -37,10 +38,11 @@ from cache_store.index.kinds import (
 )
 from cache_store.index.parts import Share, write_matrix
 from cache_store.index.reduction import REDUCED_DIM, fit_reduction
-from cache_store.index.tuning import Kept, breadths, tune
+from cache_store.index.tuning import Asked, Kept, breadths, tune
 from cache_store.manifest import CENTRING, IndexEntry, Manifest, check_content
+from cache_store.memory import available_memory
 from cache_store.opening import map_matrix
-from cache_store.retrieval import AUTO_EXACT_ROWS, as_tensor
+from cache_store.retrieval import as_tensor
 from cache_store.writer import CacheWriter
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ if TYPE_CHECKING:
 BUILD_KINDS = ("auto", "exact", *FAISS_KINDS)
 TARGET_RECALL = 0.95
 _SAMPLE_ROWS = 131_072  # rows that cells and reduction are learned from
-_RECALL_QUERIES = 256
 _SAMPLE_PURPOSE = 0x5A3C1E
-_RECALL_PURPOSE = 0x2EC411
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def build_index(
         )
     if not 0 < target <= 1:
         raise UsageError("bad recall", expected="above 0, at most 1", found=target)
-    kind, reason = choose_kind(kind, manifest.rows)
+    width = manifest.space.dim, np.dtype(manifest.dtype).itemsize
+    kind, reason = choose_kind(kind, manifest.rows, *width)
     fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
     if "exact" in fresh:  # what is built from it would pass on a flipped bit
         check_content(writer.path, fresh["exact"].files[0])
@@ -177,8 +178,14 @@ def build_index(
     )
 
 
-def choose_kind(kind: str, rows: int) -> tuple[str, str]:
-    """Return the kind to build for so many rows, and why.
+def choose_kind(kind: str, rows: int, dim: int, itemsize: int) -> tuple[str, str]:
+    """Return the kind to build, and why.
+
+    Args:
+        kind: What was asked for.
+        rows: N.
+        dim: D.
+        itemsize: Bytes of a stored value.
 
     Raises:
         UsageError: For an unknown kind.
@@ -187,11 +194,10 @@ def choose_kind(kind: str, rows: int) -> tuple[str, str]:
         raise UsageError("unknown kind of index", expected=", ".join(BUILD_KINDS), found=repr(kind))
     if kind != "auto":
         return kind, "asked for"
-    if rows <= AUTO_EXACT_ROWS:
-        return "exact", f"{rows:,} captions are few enough to search all of them"
-    if not faiss_installed():
-        return "exact", "FAISS is not installed"
-    return "ivf", f"{rows:,} captions are many for an exact search on a CPU"
+    kind, reason = suits(rows, dim, itemsize, available_memory())
+    if kind != "exact" and not faiss_installed():
+        return "exact", f"{reason}, but FAISS is not installed"
+    return kind, reason
 
 
 def _build_matrix(
@@ -226,7 +232,7 @@ def _build_faiss(
 ) -> IndexEntry:
     """Build one index; memory is the index, a sample of the rows, and a block."""
     matrix = map_matrix(rows)
-    asked = _Asked.of(matrix, queries)
+    asked = Asked.of(matrix, queries)
     generator = np.random.default_rng([0, _SAMPLE_PURPOSE])
     chosen = generator.choice(len(matrix), min(_SAMPLE_ROWS, len(matrix)), replace=False)
     sample = matrix[np.sort(chosen)] if kind in CELLS else matrix[:0]
@@ -264,31 +270,6 @@ def _build_faiss(
         array = reduction.to_array()
         files.append(writer.write_index_file(writer_of_array(array), ".npy", len(array)))
     return IndexEntry(kind, tuple(files), manifest.data_hash(), params)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Queries to learn from, others to measure with, and the rows that the latter are, if any."""
-
-    fitting: npt.NDArray[np.float32]
-    measuring: npt.NDArray[np.float32]
-    own: npt.NDArray[np.int64]
-    name: str
-
-    @classmethod
-    def of(cls, matrix: np.ndarray[Any, Any], queries: npt.NDArray[np.float32] | None) -> _Asked:
-        if queries is not None:
-            # Recall of the very queries that it was fitted to would be too good.
-            fitting, measuring = (
-                (queries[::2], queries[1::2]) if len(queries) > 1 else (queries,) * 2
-            )
-            return cls(fitting, measuring, np.empty(0, dtype=np.int64), "given")
-        generator = np.random.default_rng([0, _RECALL_PURPOSE])
-        count = min(2 * _RECALL_QUERIES, len(matrix))
-        rows = generator.choice(len(matrix), count, replace=False)
-        own, other = np.sort(rows[: -(-count // 2)]), np.sort(rows[count // 2 :])
-        fitting, measuring = (matrix[part].astype(np.float32) for part in (other, own))
-        return cls(fitting, measuring, own, "captions")
 
 
 def _blocks(matrix: np.ndarray[Any, Any]) -> Iterator[npt.NDArray[np.float32]]:

@@ -14,7 +14,8 @@ import time
 import torch
 from torch import Tensor
 
-from cache_store.index.precision import FORMS, RESIDENT_BYTES, Products
+from cache_store.index.auto import RESIDENT_BYTES
+from cache_store.index.precision import FORMS, Products
 from cache_store.index.workers import Take, share_out
 
 # Vectors shorter than this gain nothing; and PyTorch's product of int8 is wrong for D = 1.

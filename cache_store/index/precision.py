@@ -24,10 +24,10 @@ from torch import Tensor
 
 from cache_store.checks import NORM_TOLERANCE
 from cache_store.errors import DamagedError
+from cache_store.index.auto import RESIDENT_BYTES
 from cache_store.index.rerank import product_error
 from cache_store.index.workers import Take, share_out
 
-RESIDENT_BYTES = 2 << 30  # what a form of the rows made for searching may take
 _BLOCK = 1024  # rows converted at once by a core
 _SAMPLE = 8192  # rows whose mean stands for all
 _LONGEST = 1.0 + max(NORM_TOLERANCE.values())  # the norm of a stored row at most

@@ -19,6 +19,8 @@ from cache_store.index.faiss_index import FaissIndex
 from cache_store.index.reduction import Reduction
 
 RECALL_K = 10
+_RECALL_QUERIES = 256
+_RECALL_PURPOSE = 0x2EC411
 _MOST_CELLS = 4096
 _MOST_CANDIDATES = 2048
 _TUNED = ("recall_at_1", "recall_at_10", "target_recall", "curve", "recall_queries")
@@ -84,6 +86,36 @@ class Kept:
             **kept,
             "recall_measured": MEASURED_BEFORE,
         }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries to learn from, others to measure with, and the rows that the latter are, if any."""
+
+    fitting: npt.NDArray[np.float32]
+    measuring: npt.NDArray[np.float32]
+    own: npt.NDArray[np.int64]
+    name: str
+
+    @classmethod
+    def of(cls, matrix: np.ndarray[Any, Any], queries: npt.NDArray[np.float32] | None) -> Asked:
+        """Halve what is given; where nothing is, draw rows for both.
+
+        Shape:
+            matrix [N, D], queries [B, D].
+        """
+        if queries is not None:
+            # Recall of the very queries that it was fitted to would be too good.
+            fitting, measuring = (
+                (queries[::2], queries[1::2]) if len(queries) > 1 else (queries,) * 2
+            )
+            return cls(fitting, measuring, np.empty(0, dtype=np.int64), "given")
+        generator = np.random.default_rng([0, _RECALL_PURPOSE])
+        count = min(2 * _RECALL_QUERIES, len(matrix))
+        rows = generator.choice(len(matrix), count, replace=False)
+        own, other = np.sort(rows[: -(-count // 2)]), np.sort(rows[count // 2 :])
+        fitting, measuring = (matrix[part].astype(np.float32) for part in (other, own))
+        return cls(fitting, measuring, own, "captions")
 
 
 def breadths(kind: str, index: Any) -> list[int]:

@@ -9,6 +9,7 @@ import pytest
 from cache_store import retrieval
 from cache_store.cache import open_cache
 from cache_store.errors import StaleIndexError, UsageError
+from cache_store.index import auto
 from cache_store.retrieval import as_tensor
 from tests.cache_store.builders import add_step, unit_rows
 from tests.cache_store.index.oracle import brute_force
@@ -44,7 +45,7 @@ def test_an_index_that_was_not_built_says_how_to_build_it(cache_path: Path) -> N
 def test_auto_takes_the_graph_when_rows_are_many(
     indexed_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "AUTO_EXACT_ROWS", 50)
+    monkeypatch.setattr(auto, "AUTO_EXACT_ROWS", 50)
     with open_cache(indexed_path) as cache:
         hits = cache.search(QUERIES, k=4)
         assert (hits.kind, "65 captions are many" in hits.reason) == ("hnsw", True)
@@ -54,10 +55,23 @@ def test_auto_takes_the_graph_when_rows_are_many(
         assert (hits.kind, "older than the data" in hits.reason) == ("exact", True)
 
 
+def test_auto_takes_the_graph_when_memory_is_small_and_stays_with_that(
+    indexed_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "available_memory", lambda: 5000)
+    with open_cache(indexed_path) as cache:
+        hits = cache.search(QUERIES, k=4)
+        assert (hits.kind, "searching all 65 captions needs" in hits.reason) == ("hnsw", True)
+        monkeypatch.setattr(retrieval, "available_memory", lambda: 10**10)
+        assert cache.search(QUERIES, k=4).kind == "hnsw"
+    with open_cache(indexed_path) as cache:
+        assert cache.search(QUERIES, k=4).kind == "exact"
+
+
 def test_auto_without_a_graph_says_what_would_help(
     cache_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "AUTO_EXACT_ROWS", 50)
+    monkeypatch.setattr(auto, "AUTO_EXACT_ROWS", 50)
     with open_cache(cache_path) as cache:
         assert (
             "no approximate index was built; run lqtse-cache index" in cache.search(QUERIES).reason

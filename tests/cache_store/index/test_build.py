@@ -63,15 +63,20 @@ def test_building_again_gives_the_same_matrix_file(cache_path: Path) -> None:
         assert build_index(writer, "exact").files == build_index(writer, "exact").files
 
 
-def test_auto_needs_many_rows_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_kind("auto", 1000)[0] == "exact"
-    kind, reason = choose_kind("auto", 10_000_000)
+def test_auto_needs_many_rows_or_little_memory_for_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "available_memory", lambda: 10**10)
+    assert choose_kind("auto", 1000, 512, 2)[0] == "exact"
+    kind, reason = choose_kind("auto", 10_000_000, 512, 2)
     assert kind == "ivf"
     assert "10,000,000 captions" in reason
+    monkeypatch.setattr(build_module, "available_memory", lambda: 10**7)
+    assert choose_kind("auto", 10_000, 512, 2)[0] == "ivf"
+    assert choose_kind("flat", 10_000, 512, 2) == ("flat", "asked for")
     monkeypatch.setattr(build_module, "faiss_installed", lambda: False)
-    assert choose_kind("auto", 10_000_000) == ("exact", "FAISS is not installed")
+    kind, reason = choose_kind("auto", 10_000, 512, 2)
+    assert kind == "exact" and reason.endswith("free, but FAISS is not installed")
     with pytest.raises(UsageError, match="unknown kind of index"):
-        choose_kind("annoy", 5)
+        choose_kind("annoy", 5, 512, 2)
 
 
 def test_nothing_embedded_is_told(tmp_path: Path) -> None:
