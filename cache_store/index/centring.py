@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cache_store.index.auto import RESIDENT_BYTES
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -114,8 +116,6 @@ def mean_of(vectors: Tensor, live: Tensor | None = None) -> Tensor:
 def centred_dtype(matrix: Tensor, device: str | torch.device) -> torch.dtype:
     """The type that centred rows are held in on a device: float32 on a CPU that has the room."""
     import torch
-
-    from cache_store.index.precision import RESIDENT_BYTES
 
     few = torch.device(device).type == "cpu" and matrix.numel() * 4 <= RESIDENT_BYTES
     return torch.float32 if few else matrix.dtype
