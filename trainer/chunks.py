@@ -56,7 +56,7 @@ class Chunks:
 
         Args:
             model: The separator.
-            seconds: Length of a chunk, about; longer for a model to which that is not worthwhile.
+            seconds: Length of a chunk, about.
             more_reach: Samples that a step after the separator reaches further.
             grid: Samples of that step's own grid.
             shortest: Whether a chunk may be mostly overlap, which costs time for a short delay;
@@ -66,8 +66,6 @@ class Chunks:
         fade = round(FADE_SECONDS * model.sample_rate)
         overlap = _up(2 * (model.reach + more_reach) + fade, unit)
         least = overlap + unit if shortest else 2 * overlap
-        if not shortest:
-            seconds = max(seconds, model.worthwhile_seconds)
         return cls(max(_up(round(seconds * model.sample_rate), unit), least), overlap, fade)
 
     def rise(self) -> Tensor:

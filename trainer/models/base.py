@@ -10,6 +10,7 @@ Letters: B batch, T samples, D embedding size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -40,6 +41,26 @@ class ModelSize(ABC):
         """
 
 
+class SeparatorStream(ABC):
+    """One signal through a separator, in blocks of any lengths, for one condition.
+
+    What comes out is, to rounding, what the separator gives for the whole.
+    """
+
+    @property
+    @abstractmethod
+    def latency(self) -> int:
+        """Samples that have to follow one until it comes out, at most."""
+
+    @abstractmethod
+    def push(self, mixture: Tensor) -> Tensor:
+        """Take a block; what is done by now. Shape: `[T]` to float32 `[T']`."""
+
+    @abstractmethod
+    def finish(self) -> Tensor:
+        """What is left: together, as many samples as came in. Shape: float32 `[T]`."""
+
+
 class SeparatorModel(nn.Module, ABC):
     """A separator.
 
@@ -67,10 +88,14 @@ class SeparatorModel(nn.Module, ABC):
     def reach(self) -> int:
         """Samples on each side beyond which nothing changes a value of the output."""
 
-    @property
-    def worthwhile_seconds(self) -> float:
-        """Length of a chunk below which what is computed twice, at its ends, is a large share."""
-        return 0.0
+    def streams(self, conditions: Tensor) -> Sequence[SeparatorStream] | None:
+        """A stream for each condition, for a separator that can carry its state from one block to
+        the next; None for one that works on chunks.
+
+        Args:
+            conditions: Unit norm, `[N, D]`.
+        """
+        return None
 
     @abstractmethod
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:

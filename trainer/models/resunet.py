@@ -11,8 +11,8 @@ The tensors are those of a published AudioSep checkpoint under names of ours:
 `trainer.models.audiosep` knows which is which. At other sample rates the window is 64 ms and the
 hop 10 ms as there; fewer or narrower levels make a network for small machines.
 
-Evaluation on a CPU goes through `trainer.models.resunet_slices`: the same values in less time, and
-in memory that hardly grows with the length.
+Evaluation on a CPU goes through `trainer.models.resunet_stream`: the same values in less time, and
+in memory that does not grow with the length.
 
 Letters: B batch, T samples, D embedding size, C channels, M frames, F bins.
 """
@@ -20,13 +20,14 @@ Letters: B batch, T samples, D embedding size, C channels, M frames, F bins.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.base import ModelSize, SeparatorModel, are_positive
+from trainer.models.base import ModelSize, SeparatorModel, SeparatorStream, are_positive
 from trainer.models.stft import Stft, pad_frames, window_length
 
 WINDOW_SECONDS = 0.064
@@ -125,36 +126,36 @@ class ResUNet(SeparatorModel):
         # A coarse value stands for its whole stride; a window reaches half its length, twice.
         return (frames + self.size.frame_stride) * self.stft.hop + self.stft.length
 
-    @property
-    def worthwhile_seconds(self) -> float:
-        """Of the 7.1 s at 32 kHz that two chunks share; in slices, length takes little memory."""
-        on_cpu = self.head.weight.device.type == "cpu"
-        return 20 * self.reach / self.sample_rate if on_cpu else 0.0
-
     def forward(self, mixture: Tensor, condition: Tensor, level: Tensor | None = None) -> Tensor:
         """See `SeparatorModel.forward`. The level is not used."""
+        if self._can_slice():
+            from trainer.models.resunet_stream import separate_rows
+
+            return separate_rows(self, mixture, condition, _cpu_dtype())
         samples = mixture.shape[-1]
         # A reflection needs more samples than it repeats.
         missing = max(0, self.stft.length // 2 + 1 - samples)
         spectrum = self.stft.analysis(functional.pad(mixture, (0, missing)))
-        spectrum = self._separate(spectrum, condition)
+        spectrum = rotate(spectrum, self.maps(spectrum, condition).float())
         return self.stft.synthesis(spectrum, samples + missing)[:, :samples]
 
-    def _separate(self, spectrum: Tensor, condition: Tensor) -> Tensor:
-        if self._can_slice(spectrum):
-            from trainer.models.resunet_slices import separate_spectrum
+    def streams(self, conditions: Tensor) -> Sequence[SeparatorStream] | None:
+        """See `SeparatorModel.streams`: on a CPU, in evaluation."""
+        with torch.no_grad():
+            if not self._can_slice():
+                return None
+            from trainer.models.resunet_slices import Kernels
+            from trainer.models.resunet_stream import ResUNetStream
 
-            half = torch.is_autocast_enabled("cpu")
-            dtype = torch.get_autocast_dtype("cpu") if half else torch.float32
-            return separate_spectrum(self, spectrum, condition, dtype)
-        return rotate(spectrum, self.maps(spectrum, condition).float())
+            kernels = Kernels(self, _cpu_dtype())
+            return [ResUNetStream(kernels, condition) for condition in conditions]
 
-    def _can_slice(self, spectrum: Tensor) -> bool:
+    def _can_slice(self) -> bool:
         """Whether the faster way gives the same: not in training, nor for a compiler to trace."""
         return not (
             self.training
             or torch.is_grad_enabled()
-            or spectrum.device.type != "cpu"
+            or self.head.weight.device.type != "cpu"
             or torch.compiler.is_compiling()
             or torch.jit.is_tracing()  # type: ignore[attr-defined]
         )
@@ -232,6 +233,11 @@ class DecoderBlock(nn.Module):
         fine = self.expand(activated(self.norm(maps), self.shift(condition)))
         out: Tensor = self.block(torch.cat([fine, skip], dim=1), condition)
         return out
+
+
+def _cpu_dtype() -> torch.dtype:
+    """In which the network computes on a CPU: float32, or what `torch.autocast` says."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 def activated(maps: Tensor, shift: Tensor) -> Tensor:
