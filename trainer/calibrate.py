@@ -36,7 +36,7 @@ from trainer.leak import absent_clips, kinds_of
 from trainer.queries import column_texts
 from trainer.run import RunFolder, checkpoint_path
 from trainer.separate import Separator
-from trainer.streaming import Piece
+from trainer.separation import Piece
 from trainer.validate import HeldOut, render_held_out, separate_all
 
 if TYPE_CHECKING:

@@ -63,10 +63,18 @@ class Chunks:
                 else it is at least twice its overlap.
         """
         unit = math.lcm(model.chunk_multiple, grid)
-        fade = round(FADE_SECONDS * model.sample_rate)
-        overlap = _up(2 * (model.reach + more_reach) + fade, unit)
-        least = overlap + unit if shortest else 2 * overlap
-        return cls(max(_up(round(seconds * model.sample_rate), unit), least), overlap, fade)
+        reach = model.reach + more_reach
+        return cls.cut(model.sample_rate, seconds, reach, grid=unit, shortest=shortest)
+
+    @classmethod
+    def cut(
+        cls, sample_rate: int, seconds: float, reach: int, *, grid: int, shortest: bool = False
+    ) -> Chunks:
+        """Chunks for anything that reaches so many samples and has such a grid; see `of`."""
+        fade = round(FADE_SECONDS * sample_rate)
+        overlap = _up(2 * reach + fade, grid)
+        least = overlap + grid if shortest else 2 * overlap
+        return cls(max(_up(round(seconds * sample_rate), grid), least), overlap, fade)
 
     def rise(self) -> Tensor:
         """Weights over an overlap of the chunk that begins there; with its mirror image, one.

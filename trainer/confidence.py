@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cache_store.spaces.base import Space
-    from trainer.streaming import Piece
+    from trainer.separation import Piece
 
 KEPT = 12
 SMALLEST_SHARE = 1e-8  # -80 dB

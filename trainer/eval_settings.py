@@ -9,6 +9,7 @@ from pathlib import Path
 from cache_store.errors import ConfigError
 from trainer.fields import wrong_types
 from trainer.lists import AVERAGES
+from trainer.precision import INFERENCE
 from trainer.run import CHECKPOINTS
 
 QUERY_KINDS = ("caption", "label", "audio")
@@ -31,6 +32,7 @@ class EvalSettings:
         space_name: Where stored embeddings came from, if their file does not say.
         checkpoint: `best` or `last`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: Of the separator: `no` for float32, or `bf16`.
         sounds: A folder for mixtures, targets and estimates to listen to; None for none.
         sounds_count: Of how many mixtures.
         worst: Whether these are the mixtures with the lowest SDRi; else they are the first.
@@ -58,6 +60,7 @@ class EvalSettings:
     space_name: str = ""
     checkpoint: str = "best"
     device: str = "auto"
+    precision: str = "no"
     sounds: Path | None = None
     sounds_count: int = 10
     worst: bool = False
@@ -78,7 +81,11 @@ class EvalSettings:
 
         if not self.audio:
             yield fault("audio", "given")
-        for name, choices in (("queries", QUERY_KINDS), ("checkpoint", CHECKPOINTS)):
+        for name, choices in (
+            ("queries", QUERY_KINDS),
+            ("checkpoint", CHECKPOINTS),
+            ("precision", INFERENCE),
+        ):
             if getattr(self, name) not in choices:
                 yield fault(name, "one of " + ", ".join(choices))
         if self.average not in ("", *AVERAGES):

@@ -31,6 +31,7 @@ from trainer.intervals import Interval, bootstrap_mean
 from trainer.leak import absent_clips, kinds_of, level_db
 from trainer.metrics import all_metrics, bss_metrics
 from trainer.places import check_file
+from trainer.precision import set_precision
 from trainer.queries import TextQueries, column_texts, is_model
 from trainer.run import RunFolder, RunRecord, load_model
 from trainer.sounds import Sounds, choose, write_sounds
@@ -96,16 +97,19 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     queries, vectors = _queries(clips, record, settings, ears)
     held_out = _mixtures(clips, record, settings, queries, vectors)
     model = model.to(pick_device(settings.device))
+    set_precision(model, settings.precision)
     conditions = held_out.texts
     if settings.say_not:
         unwanted = vectors[[plan.interferer for plan in held_out.plans]]
         conditions = steer_away(conditions, unwanted, record.negative or NEGATIVE)
-    estimates = separate_all(model, held_out.mixtures, conditions, _BATCH)
+    with model.at_precision():
+        estimates = separate_all(model, held_out.mixtures, conditions, _BATCH)
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)
     scores["level"] = level_db(estimates, held_out.mixtures)
     absent = absent_clips(held_out.plans, kinds_of(clips), queries, settings.seed)
     if absent is not None:
-        leaked = separate_all(model, held_out.mixtures, vectors[absent], _BATCH)
+        with model.at_precision():
+            leaked = separate_all(model, held_out.mixtures, vectors[absent], _BATCH)
         scores["level_absent"] = level_db(leaked, held_out.mixtures)
     if settings.bss:
         scores |= bss_metrics(estimates, held_out.targets, held_out.mixtures)

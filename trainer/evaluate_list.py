@@ -29,6 +29,7 @@ from trainer.leak import level_db
 from trainer.lists import EvalList, ListRow, read_list
 from trainer.metrics import all_metrics, bss_metrics
 from trainer.mixing import mix
+from trainer.precision import set_precision
 from trainer.queries import TextQueries
 from trainer.run import RunFolder, load_model
 from trainer.sounds import Sounds, choose, write_sounds
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-    from torch import nn
+
+    from trainer.models import SeparatorModel
 
 
 def evaluate_list(run: str | Path, settings: EvalSettings) -> tuple[Evaluation, EvalList]:
@@ -70,6 +72,7 @@ def evaluate_list(run: str | Path, settings: EvalSettings) -> tuple[Evaluation, 
     ).embed(texts)
     conditions = dict(zip(texts, torch.from_numpy(vectors), strict=True))
     model = model.to(pick_device(settings.device))
+    set_precision(model, settings.precision)
     rows: list[dict[str, object]] = []
     used: list[ListRow] = []
     rejects: list[ClipReject] = []
@@ -161,11 +164,11 @@ def average_of(
 
 
 def _separate(
-    model: nn.Module, mixture: NDArray[np.float32], condition: torch.Tensor
+    model: SeparatorModel, mixture: NDArray[np.float32], condition: torch.Tensor
 ) -> NDArray[np.float32]:
     device = next(model.parameters()).device
     heard = torch.from_numpy(mixture)[None]
-    with torch.no_grad():
+    with torch.no_grad(), model.at_precision():
         estimate = model(heard.to(device), condition[None].to(device)).cpu()
     found: NDArray[np.float32] = estimate[0].numpy()
     return found

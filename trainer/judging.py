@@ -15,7 +15,7 @@ from cache_store.errors import UsageError
 from trainer.asking import check_waveform
 from trainer.confidence import Evidence, Verdict
 from trainer.resampling import Resampler
-from trainer.streaming import Piece
+from trainer.separation import Piece
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

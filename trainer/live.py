@@ -5,7 +5,8 @@
         speaker.play(live.push(block))
     speaker.play(live.finish())
 
-A sample comes out when the chunk that it lies in is full, so a chunk's length bounds the delay.
+A sample comes out when the chunk that it lies in is full, so a chunk's length bounds the delay. A
+separator that carries its state from block to block needs no chunks: its reach bounds the delay.
 
 Letters: C channels, T samples, D embedding size.
 """
@@ -19,7 +20,8 @@ import numpy as np
 
 from cache_store.errors import AudioError, UsageError
 from trainer.resampling import Resampler
-from trainer.streaming import Piece, chunked_separation
+from trainer.separation import Piece
+from trainer.streaming import separation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -55,16 +57,15 @@ class LiveSeparation:
                 found=f"{channels} channels at {sample_rate} Hz",
             )
         self.channels = channels
-        self._work = chunked_separation(
+        self._work = separation(
             model, condition[None], channels, chunk_seconds, shared, shortest=True
         )
         self._into = Resampler(channels, sample_rate, model.sample_rate)
         self._back = Resampler(channels, model.sample_rate, sample_rate)
         self._pushed = self._returned = 0
         self._finished = False
-        chunks = self._work.chunks
-        self.work = chunks.length / chunks.hop
-        self.latency_seconds = chunks.length / model.sample_rate
+        self.work = self._work.work
+        self.latency_seconds = self._work.latency / model.sample_rate
         if sample_rate != model.sample_rate:
             self.latency_seconds += _RESAMPLING_SECONDS
 

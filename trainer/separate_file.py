@@ -24,8 +24,9 @@ from cache_store.errors import AudioError, UsageError
 from trainer.audio_in import PIPE, read_blocks, spooled
 from trainer.audio_out import Writer, check_output, open_audio
 from trainer.chunks import CHUNK_SECONDS
+from trainer.level_meter import LevelMeter
 from trainer.resampling import Resampler
-from trainer.streaming import LevelMeter, separate_stream
+from trainer.streaming import separate_stream
 from trainer.wav_pipe import WavPipe
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ class Loading:
     space: str = ""
     space_name: str = ""
     device: str = "auto"
+    precision: str = "no"
 
     def load(self) -> Any:
         """The separator."""
@@ -43,6 +44,7 @@ class Loading:
             space=self.space,
             space_name=self.space_name,
             device=self.device,
+            precision=self.precision,
         )
 
 
@@ -219,4 +221,6 @@ def _base_key(loading: Loading, calibration: Any, settings: FileSettings) -> lis
 
     weights = checkpoint_hash(checkpoint_path(RunFolder(loading.run), loading.checkpoint))
     judged = asdict(calibration) if calibration is not None and settings.confidence else None
-    return [weights, judged, asdict(settings)]
+    # Nothing for float32: what older versions did stays done.
+    precision = [] if loading.precision == "no" else [loading.precision]
+    return [weights, judged, asdict(settings), *precision]

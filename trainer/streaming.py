@@ -1,9 +1,10 @@
 """A recording of any length through a separator, in memory that does not grow with it.
 
-Blocks of samples flow through: resample, separate, resample back. The separator works on chunks
-that overlap (`trainer.chunks`), for all queries in turn. All chunks are normalised by the level of
-the whole recording where it is known: what comes out is, to rounding, what one pass over the whole
-would give. Where it is not, as when the recording is still going on, by the level up to there.
+Blocks of samples flow through: resample, separate, resample back. A separator either carries its
+state from block to block (`trainer.stateful`), or works on chunks that overlap (`trainer.chunked`),
+for all queries in turn. All chunks are normalised by the level of the whole recording where it is
+known: what comes out is, to rounding, what one pass over the whole would give. Where it is not, as
+when the recording is still going on, by the level up to there.
 
 Letters: Q queries, C channels, T samples, D embedding size.
 """
@@ -11,15 +12,19 @@ Letters: Q queries, C channels, T samples, D embedding size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.chunked import ChunkedSeparation
 from trainer.chunks import CHUNK_SECONDS, Chunks
+from trainer.level_meter import LevelMeter
 from trainer.resampling import exactly, resample_blocks
+from trainer.separation import Piece, Separation
 from trainer.shared_mask import SharedMask
+from trainer.stateful import StatefulSeparation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,127 +32,12 @@ if TYPE_CHECKING:
     from trainer.models import SeparatorModel
 
 
-class Piece(NamedTuple):
-    """A stretch of a recording, separated.
-
-    Attributes:
-        mixture: float32 `[C, T]`.
-        estimates: float32 `[Q, C, T]`.
-    """
-
-    mixture: NDArray[np.float32]
-    estimates: NDArray[np.float32]
-
-
-class ChunkedSeparation:
-    """Separates a stream at the model's sample rate: `feed` it blocks, then `finish`.
-
-    Args:
-        model: In evaluation mode, on the device to work on.
-        conditions: Unit norm, one a query.
-        channels: C.
-        chunks: How to cut.
-        level: RMS of each channel of the whole recording; None for that of what came so far.
-        shared: What makes one mask of the channels' masks; None leaves each its own.
-
-    Attributes:
-        chunks: How it is cut.
-
-    Shape:
-        - conditions: `[Q, D]`
-        - level: `[C]`
-    """
-
-    def __init__(
-        self,
-        model: SeparatorModel,
-        conditions: Tensor,
-        channels: int,
-        chunks: Chunks,
-        level: Tensor | None = None,
-        shared: SharedMask | None = None,
-    ) -> None:
-        self._model = model
-        self._device = next(model.parameters()).device
-        self._conditions = conditions.to(self._device)
-        self.chunks = chunks
-        self._rise = chunks.rise()
-        self._level = level
-        self._meter = LevelMeter(channels)
-        self._shared = shared.to(self._device) if shared is not None else None
-        self._held: list[NDArray[np.float32]] = []
-        self._waiting = 0  # samples held
-        self._tails: Tensor | None = None
-
-    def feed(self, block: NDArray[np.float32]) -> Iterator[Piece]:
-        """Take a block `[C, T]`; yields what is done by now. To be read to its end."""
-        if self._level is None:
-            self._meter.add(block)
-        self._held.append(block)
-        self._waiting += block.shape[1]
-        # A chunk that could be the last one waits: it ends differently.
-        if self._waiting <= self.chunks.length:
-            return
-        joined, start = np.concatenate(self._held, axis=1), 0
-        while self._waiting > self.chunks.length:
-            chunk = joined[:, start : start + self.chunks.length]
-            yield self._separate(chunk, last=False)
-            start += self.chunks.hop
-            self._waiting -= self.chunks.hop
-        self._held = [joined[:, start:].copy()]
-
-    def finish(self) -> Iterator[Piece]:
-        """Yields what is left when the recording has ended."""
-        if self._waiting:
-            yield self._separate(np.concatenate(self._held, axis=1), last=True)
-            self._held, self._waiting = [], 0
-
-    def _separate(self, chunk: NDArray[np.float32], last: bool) -> Piece:
-        mixture = torch.from_numpy(np.ascontiguousarray(chunk)).to(self._device)
-        level = (self._level if self._level is not None else self._meter.level()).to(self._device)
-        with torch.no_grad():
-            estimates = torch.stack(
-                [self._estimate(mixture, condition, level) for condition in self._conditions]
-            )
-        chunks = self.chunks
-        if self._tails is not None:
-            estimates[..., : chunks.overlap] *= self._rise
-            estimates[..., : chunks.overlap] += self._tails
-        if last:
-            return Piece(chunk, estimates.numpy())
-        self._tails = estimates[..., chunks.hop :] * (1 - self._rise)
-        return Piece(chunk[:, : chunks.hop], estimates[..., : chunks.hop].numpy())
-
-    def _estimate(self, mixture: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        estimates = self._model(mixture, condition.expand(len(mixture), -1), level)
-        if self._shared is not None:
-            estimates = self._shared(mixture, estimates)
-        return estimates.float().cpu()
-
-
-class LevelMeter:
-    """RMS of each channel of a stream. Blocks are `[C, T]`."""
-
-    def __init__(self, channels: int) -> None:
-        self._total = np.zeros(channels)
-        self._count = 0
-
-    def add(self, block: NDArray[np.float32]) -> None:
-        """Take a block into account."""
-        self._total += np.square(block, dtype=np.float64).sum(axis=1)
-        self._count += block.shape[1]
-
-    def level(self) -> Tensor:
-        """Of all blocks so far. Shape: float32 `[C]`."""
-        return torch.from_numpy(np.sqrt(self._total / max(self._count, 1))).float()
-
-
 def separate_blocks(
     model: SeparatorModel,
     blocks: Iterable[NDArray[np.float32]],
     condition: Tensor,
     level: Tensor,
-    chunks: Chunks,
+    seconds: float = CHUNK_SECONDS,
 ) -> Iterator[NDArray[np.float32]]:
     """Separate a stream at the model's sample rate, each channel by itself.
 
@@ -156,7 +46,7 @@ def separate_blocks(
         blocks: The mixture, in order.
         condition: Unit norm.
         level: RMS of each channel of the whole recording.
-        chunks: How to cut.
+        seconds: Length of a chunk, for a separator that works on chunks.
 
     Yields:
         The estimate, in order, as many samples as came in.
@@ -167,11 +57,8 @@ def separate_blocks(
         - level: `[C]`
         - yields: `[C, T]`
     """
-    work = ChunkedSeparation(model, condition[None], len(level), chunks, level)
-    for block in blocks:
-        for piece in work.feed(block):
-            yield piece.estimates[0]
-    for piece in work.finish():
+    work = separation(model, condition[None], len(level), seconds, shared=False, level=level)
+    for piece in pieces(work, blocks):
         yield piece.estimates[0]
 
 
@@ -205,7 +92,7 @@ def separate_stream(
         channels: C.
         sample_rate: Of the recording, in Hz; the estimate has the same.
         samples: T, of the recording and of the estimate.
-        seconds: Length of a chunk.
+        seconds: Length of a chunk, for a separator that works on chunks.
         shared: Whether several channels get one mask (`trainer.shared_mask`).
         level: RMS of each channel at the model's rate (`LevelMeter`), None to measure it.
         listen: Is shown every piece at the model's rate.
@@ -225,7 +112,7 @@ def separate_stream(
 
     if level is None:
         level = measure_level(at_model_rate(), channels)
-    work = chunked_separation(model, wanted, channels, seconds, shared, level)
+    work = separation(model, wanted, channels, seconds, shared, level)
 
     def estimates() -> Iterator[NDArray[np.float32]]:
         for piece in pieces(work, at_model_rate()):
@@ -238,7 +125,7 @@ def separate_stream(
         yield block if single else block.reshape(len(wanted), channels, -1)
 
 
-def chunked_separation(
+def separation(
     model: SeparatorModel,
     conditions: Tensor,
     channels: int,
@@ -246,17 +133,40 @@ def chunked_separation(
     shared: bool,
     level: Tensor | None = None,
     shortest: bool = False,
-) -> ChunkedSeparation:
-    """A `ChunkedSeparation` with the chunks that it needs."""
-    if not shared or channels == 1:
+) -> Separation:
+    """The way that suits the model: with its state kept, or in chunks.
+
+    Args:
+        model: In evaluation mode, on the device to work on.
+        conditions: Unit norm, one a query.
+        channels: C.
+        seconds: Length of a chunk.
+        shared: Whether several channels get one mask.
+        level: RMS of each channel of the whole recording; None for that of what came so far.
+        shortest: Whether chunks may be as short as they can be, at the cost of time.
+
+    Shape:
+        - conditions: `[Q, D]`
+        - level: `[C]`
+    """
+    mask = SharedMask(model.sample_rate) if shared and channels > 1 else None
+    with torch.no_grad(), model.at_precision():
+        streams = model.streams(conditions.repeat_interleave(channels, dim=0))
+    if streams is not None:
+        if mask is None:
+            return StatefulSeparation(streams, channels)
+        chunks = Chunks.cut(
+            model.sample_rate, seconds, mask.reach, grid=mask.hop, shortest=shortest
+        )
+        return StatefulSeparation(streams, channels, mask, chunks)
+    if mask is None:
         chunks = Chunks.of(model, seconds, shortest=shortest)
-        return ChunkedSeparation(model, conditions, channels, chunks, level)
-    mask = SharedMask(model.sample_rate)
-    chunks = Chunks.of(model, seconds, more_reach=mask.reach, grid=mask.hop, shortest=shortest)
+    else:
+        chunks = Chunks.of(model, seconds, more_reach=mask.reach, grid=mask.hop, shortest=shortest)
     return ChunkedSeparation(model, conditions, channels, chunks, level, mask)
 
 
-def pieces(work: ChunkedSeparation, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Piece]:
+def pieces(work: Separation, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Piece]:
     """All that a stream of `[C, T]` blocks gives."""
     for block in blocks:
         yield from work.feed(block)

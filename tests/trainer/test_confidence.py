@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cache_store.spaces import load_space
 from cache_store.spaces.tiny.sounds import synthesise
 from trainer.confidence import KEPT, Evidence, Verdict
-from trainer.streaming import Piece
+from trainer.separation import Piece
 
 RATE = 16_000
 NO_TEXT = np.zeros(1, np.float32)

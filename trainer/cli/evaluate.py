@@ -101,8 +101,10 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="no (float32), or bf16 for speed.")] = "no",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
+    from trainer.cli.precision import tell_precision
     from trainer.eval_settings import EvalSettings
     from trainer.evaluate import evaluate as measure
     from trainer.evaluate import write_results
@@ -123,6 +125,7 @@ def evaluate(
         space_name=space_name,
         checkpoint=checkpoint,
         device=device,
+        precision=precision,
         sounds=sounds,
         sounds_count=worst or sounds_count,
         worst=worst is not None,
@@ -132,6 +135,7 @@ def evaluate(
         bss=bss,
         average=average,
     )
+    tell_precision(precision, device)
     listed = None
     if list_:
         from trainer.evaluate_list import evaluate_list

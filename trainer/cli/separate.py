@@ -96,11 +96,13 @@ def separate(
         str, typer.Option(help="Where a stored table's embeddings came from, if it does not say.")
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="no (float32), or bf16 for speed.")] = "no",
     chunk_seconds: Annotated[
         float, typer.Option(min=0.1, help="Length of the pieces it works on: memory for speed.")
     ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
+    from trainer.cli.precision import tell_precision
     from trainer.cli.separating import Request, check
     from trainer.separate_file import FileSettings
     from trainer.separate_folder import Loading
@@ -113,11 +115,12 @@ def separate(
         residual=residual,
         suffix=f".{format_.lstrip('.')}",
         workers=workers,
-        loading=Loading(run, checkpoint, space, space_name, device),
+        loading=Loading(run, checkpoint, space, space_name, device, precision),
         settings=FileSettings(negative, subtype, chunk_seconds, _shared(channels), confidence),
         as_json=as_json,
     )
     check(request, live)
+    tell_precision(precision, device)
     _carry_out(request, live)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from cache_store.errors import ConfigError, UsageError
-from trainer.models.base import ModelSize, SeparatorModel
+from trainer.models.base import ModelSize, SeparatorModel, SeparatorStream
 from trainer.models.resunet import ResUNet, ResUNetSize
 from trainer.models.tdf import TdfSize, TdfUNet
 from trainer.models.unet import FilmUNet, UNetSize
@@ -31,6 +31,7 @@ __all__ = [
     "ResUNet",
     "ResUNetSize",
     "SeparatorModel",
+    "SeparatorStream",
     "TdfSize",
     "TdfUNet",
     "UNetSize",

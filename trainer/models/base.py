@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -72,11 +74,13 @@ class SeparatorModel(nn.Module, ABC):
         size: What it was built by.
         sample_rate: In Hz.
         condition_dim: D.
+        precision: In which to infer, one of `trainer.precision.INFERENCE`.
     """
 
     size: ModelSize
     sample_rate: int
     condition_dim: int
+    precision: str = "no"
 
     @property
     @abstractmethod
@@ -87,6 +91,12 @@ class SeparatorModel(nn.Module, ABC):
     @abstractmethod
     def reach(self) -> int:
         """Samples on each side beyond which nothing changes a value of the output."""
+
+    def at_precision(self) -> AbstractContextManager[object]:
+        """What to call it and `streams` in."""
+        if self.precision == "no":
+            return nullcontext()
+        return torch.autocast(next(self.parameters()).device.type, torch.bfloat16)
 
     def streams(self, conditions: Tensor) -> Sequence[SeparatorStream] | None:
         """A stream for each condition, for a separator that can carry its state from one block to

@@ -72,7 +72,7 @@ class SlicedNetwork:
     def __init__(self, kernels: Kernels, condition: Tensor) -> None:
         model = kernels.model
         assert model.head.bias is not None
-        self._stem = _Pointwise(model.stem)
+        self._stem = model.stem
         self._head = model.head.weight[:, :, 0, 0], model.head.bias[:, None]
         depth = len(model.encoder)
 
@@ -101,7 +101,7 @@ class SlicedNetwork:
             - maps: `[1, 1, m, F]`
             - yields: `[1, 3, m', F]`
         """
-        pieces = [self._stem([piece]) for piece in _split(maps, PIECE_FRAMES)]
+        pieces = [self._stemmed(piece) for piece in _split(maps, PIECE_FRAMES)]
         for block, skip, pool in zip(self._encoder, self._skips, self._pools, strict=True):
             pieces = block.push_all(pieces, last)
             for piece in pieces:
@@ -114,6 +114,13 @@ class SlicedNetwork:
         for piece in pieces:
             written = torch.addmm(bias, weight, _rows(piece).T)
             yield written.view(1, len(weight), *piece.shape[2:])
+
+    def _stemmed(self, maps: Tensor) -> Tensor:
+        """Shape: `[1, 1, m, F]` to `[1, C, m, F]`."""
+        out = _empty(self._stem.out_channels, *maps.shape[2:])
+        bias, weight = self._stem.bias, self._stem.weight
+        assert bias is not None
+        return torch.addcmul(bias[:, None, None], maps, weight[:, 0], out=out)
 
 
 class Queue:
@@ -157,12 +164,14 @@ class _Block:
         self._norm = _Norm(block.norm1, block.shift1(condition)[0])
         inner = _Norm(block.norm2, block.shift2(condition)[0])
         self._first = _Convolution(kernels.of(block.conv1, dtype, inner.scale), inner.shift)
-        self._second = _Convolution(kernels.of(block.conv2, dtype), None)
-        self._shortcut = None if block.shortcut is None else _Pointwise(block.shortcut, groups)
+        # What the shortcut adds everywhere, the convolution adds in passing.
+        bias = None if block.shortcut is None else block.shortcut.bias
+        self._second = _Convolution(kernels.of(block.conv2, dtype), bias)
+        self._shortcut = None if block.shortcut is None else _Products(block.shortcut, groups)
         self._beside = Queue()
 
     def push(self, groups: Sequence[list[Tensor]], last: bool) -> Tensor:
-        """A piece. Shape: for each group of channels `[1, C, m, F]` in parts to `[1, C', m', F]`."""
+        """Shape: for each group of channels `[1, C, m, F]` in parts to `[1, C', m', F]`."""
         frames = sum(part.shape[2] for part in groups[0])
 
         def heard(room: Tensor) -> None:
@@ -174,7 +183,8 @@ class _Block:
 
         inner = self._first.push(heard, frames, groups[0][0].shape[3], last)
         inner = functional.leaky_relu_(inner, SLOPE)
-        out = self._second.push(lambda room: room.copy_(inner), *inner.shape[2:], last).float()
+        frames, bins = inner.shape[2:]
+        out = self._second.push(lambda room: room.copy_(inner), frames, bins, last).float()
         if self._shortcut is None:
             for part in groups[0]:
                 self._beside.put(part)
@@ -251,8 +261,9 @@ class _Convolution:
 
     def push(self, fill: Callable[[Tensor], object], frames: int, bins: int, last: bool) -> Tensor:
         """The convolution of what `fill` writes. Shape: `[1, C, frames, F]` to `[1, C', m', F]`."""
+        channels = self._weight.shape[1]
         held = 1 if self._held is None else self._held.shape[2]
-        joined = _empty(self._weight, held + frames + last, bins)
+        joined = _empty(channels, held + frames + last, bins, self._weight.dtype)
         joined[:, :, :held] = 0 if self._held is None else self._held
         if frames:
             fill(joined[:, :, held : held + frames])
@@ -284,28 +295,30 @@ class _Pool:
                 pooled.append(functional.avg_pool2d(piece[:, :, :even], (self._stride, 2)))
             if even < piece.shape[2]:
                 self._odd.append(piece[:, :, even:])
-        out = _empty(pieces[0], sum(part.shape[2] for part in pooled), pooled[0].shape[3])
+        frames = sum(part.shape[2] for part in pooled)
+        out = _empty(pieces[0].shape[1], frames, pooled[0].shape[3])
         for where, part in _along(pooled, out):
             where.copy_(part)
         return out
 
 
-class _Pointwise:
-    """A 1 x 1 convolution, as the product of matrices that it is; of channels in groups."""
+class _Products:
+    """A 1 x 1 convolution without its bias, as a product of matrices for each group of channels."""
 
-    def __init__(self, layer: nn.Conv2d, groups: int = 1) -> None:
-        assert layer.bias is not None
+    def __init__(self, layer: nn.Conv2d, groups: int) -> None:
         self._weights = [part.T for part in layer.weight[:, :, 0, 0].chunk(groups, dim=1)]
-        self._bias = layer.bias
 
     def __call__(self, *groups: list[Tensor]) -> Tensor:
         """Shape: for each group of channels `[1, C, m, F]` in parts to `[1, C', m, F]`."""
-        frames = sum(part.shape[2] for part in groups[0])
-        out = torch.empty(1, frames, groups[0][0].shape[3], len(self._bias)).permute(0, 3, 1, 2)
+        frames, bins = sum(part.shape[2] for part in groups[0]), groups[0][0].shape[3]
+        out = _empty(self._weights[0].shape[1], frames, bins)
         for number, (weight, parts) in enumerate(zip(self._weights, groups, strict=True)):
             for where, part in _along(parts, out):
                 rows = _rows(where)
-                torch.addmm(rows if number else self._bias, _rows(part), weight, out=rows)
+                if number:
+                    rows.addmm_(_rows(part), weight)
+                else:
+                    torch.mm(_rows(part), weight, out=rows)
         return out
 
 
@@ -327,7 +340,7 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
 
 
-def _empty(like: Tensor, frames: int, bins: int) -> Tensor:
-    """Memory for maps of as many channels as `like` has at dimension 1, in its dtype."""
-    shape = (1, like.shape[1], frames, bins)
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+def _empty(channels: int, frames: int, bins: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Memory for maps."""
+    shape = (1, channels, frames, bins)
+    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)

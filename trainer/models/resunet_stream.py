@@ -1,4 +1,4 @@
-"""AudioSep's network over a signal that comes in blocks, on a CPU: its state goes from one to the next.
+"""AudioSep's network over a signal that comes in blocks, on a CPU: its state is kept between them.
 
 What comes out is, to rounding, what the network gives for the whole; it does not depend on how the
 signal was cut, not in one bit. A sample comes out once everything that can change it has come in,
@@ -71,7 +71,7 @@ class ResUNetStream(SeparatorStream):
             return torch.zeros(0)
         with _exactly():
             self._unread.put(self._analysis.finish())
-            done = []
+            done: list[Tensor] = []
             while self._unread.frames:
                 last = self._unread.frames <= self._slice
                 done += self._through(min(self._slice, self._unread.frames), last)

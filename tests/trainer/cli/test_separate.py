@@ -71,6 +71,26 @@ def test_sound_goes_through_pipes(run: Path, recording: Path, live: bool) -> Non
     assert (b"late" in done.stderr) == live
 
 
+def test_precision_is_checked_and_changes_what_is_done(
+    run: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    recording.rename(folder / "in.wav")
+    out = tmp_path / "out"
+    words = ("separate", run, folder, "-q", CAPTIONS[0], "--out", out)
+    assert lqtse(*words, "--precision", "half") == 2
+    assert "no such precision: half (expected no | bf16)" in capsys.readouterr().err
+    estimates = []
+    for precision in ("no", "bf16"):
+        assert lqtse(*words, "--precision", precision, "--json") == 0
+        summary = as_json(capsys)
+        assert (summary["recordings"], summary["finished_before"]) == (1, 0)
+        estimates.append(soundfile.read(next(out.glob("*.wav")))[0])
+    difference = np.abs(estimates[0] - estimates[1]).max()
+    assert 0 < difference < 0.05 * np.abs(estimates[0]).max()
+
+
 def test_flags_that_do_not_go_together_are_one_line(
     run: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

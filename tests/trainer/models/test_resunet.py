@@ -112,37 +112,3 @@ def test_silence_gives_gradients_that_are_finite() -> None:
     model = lively().train()
     model(torch.zeros(2, 4000), unit(2, 5)).square().mean().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-
-
-@pytest.mark.parametrize("channels", [(4,), (4, 6), (2, 3, 4, 5, 6, 6)])
-@pytest.mark.parametrize("samples", [1, 5000, 33_333])
-def test_slices_give_what_the_whole_does(channels: tuple[int, ...], samples: int) -> None:
-    model = lively(ResUNetSize(channels=channels))
-    mixture, condition = noise(2, samples), unit(2, 5)
-    with torch.no_grad():
-        sliced = model(mixture, condition)
-    # Float32 in another order of operations.
-    torch.testing.assert_close(sliced, plain(model, mixture, condition), rtol=0, atol=1e-5)
-
-
-def test_half_precision_stays_close() -> None:
-    model, mixture, condition = lively(), noise(1, 8000), unit(1, 5)
-    expected = plain(model, mixture, condition)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        got = model(mixture, condition)
-    error = (got - expected).square().sum()
-    assert 35 < 10 * torch.log10(expected.square().sum() / error) < 100
-
-
-def test_memory_for_maps_does_not_grow_with_the_length() -> None:
-    """The slices that the network hands out are bounded, but for the last, which empties it."""
-    from trainer.models.resunet_slices import SLICE_FRAMES, _maps
-
-    model = lively()
-    with torch.no_grad():
-        spectrum = model.stft.analysis(noise(1, 100_000))
-        frames = [maps.shape[2] for maps in _maps(model, spectrum, unit(1, 5), torch.float32)]
-    held = model.reach // model.stft.hop
-    assert max(frames[:-1]) <= SLICE_FRAMES + model.size.frame_stride
-    assert frames[-1] <= held + SLICE_FRAMES
-    assert sum(frames) >= spectrum.shape[-1]

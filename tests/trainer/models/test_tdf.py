@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainer.models.test_unet import noise, unit
-from trainer.chunks import Chunks
 from trainer.models import build_model
 from trainer.models.tdf import FrequencyTransform, TdfSize, TdfUNet
 from trainer.models.unet import log_power
@@ -116,7 +115,7 @@ def test_chunks_give_what_one_pass_gives(samples: int) -> None:
         whole = model(mixture, condition.expand(2, -1)).numpy()
     level = mixture.square().mean(-1).sqrt()
     blocks = (block.numpy() for block in mixture.split(9973, dim=1))
-    parts = list(separate_blocks(model, blocks, condition, level, Chunks.of(model, 1.0)))
+    parts = list(separate_blocks(model, blocks, condition, level, 1.0))
     # Equal but for the order of float32 sums, as for the U-Net in test_streaming.py.
     np.testing.assert_allclose(
         np.concatenate(parts, axis=1), whole, rtol=0, atol=2e-5 * np.abs(whole).max()
