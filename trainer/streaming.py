@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from trainer.models import SeparatorModel
 
+MASK_SECONDS = 1.0  # of a chunk that only the mask of several channels needs, where delay counts
+
 
 def separate_blocks(
     model: SeparatorModel,
@@ -155,9 +157,8 @@ def separation(
     if streams is not None:
         if mask is None:
             return StatefulSeparation(streams, channels)
-        chunks = Chunks.cut(
-            model.sample_rate, seconds, mask.reach, grid=mask.hop, shortest=shortest
-        )
+        most = MASK_SECONDS if shortest else seconds
+        chunks = Chunks.cut(model.sample_rate, most, mask.reach, grid=mask.hop)
         return StatefulSeparation(streams, channels, mask, chunks)
     if mask is None:
         chunks = Chunks.of(model, seconds, shortest=shortest)

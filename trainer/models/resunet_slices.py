@@ -9,8 +9,8 @@ between two convolutions is folded into the first of them.
 The speed comes from maps that stay in the processor's cache: a level works on pieces of at most 16
 frames, and what waits is never copied, but handed on as the views that it came in.
 
-In bfloat16, the convolutions of the finest level and the transposed ones stay float32: a sixth of
-the work, and two thirds of the error. So does what is added up from block to block.
+In bfloat16, the convolutions of the finest encoder level and the transposed ones stay float32: an
+eighth of the work, and half of the error. So does what is added up from block to block.
 
 Letters: C channels, M frames, m frames of a slice or piece, F bins, D embedding size. Maps of a
 slice are `[1, C, m, F]`, the channels of one frame and bin side by side in memory.
