@@ -10,22 +10,40 @@ Letters: B queries, D embedding size.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache_store.errors import UsageError
 from pipeline.engines import Engine, open_engine
-from pipeline.progress import Tick
+from pipeline.progress import Progress, Tick, quiet
+from pipeline.queries import Queries, read_queries
 
 if TYPE_CHECKING:
-    from cache_store.clips import ClipTable
     from cache_store.index.build import BuildReport
     from cache_store.index.means import Means
     from cache_store.index.parts import PartJob, PartMaker
     from cache_store.writer import CacheWriter
 
 MOST_QUERIES = 1024  # more would measure recall no better, and take longer
+MOST_CENTRED = 20_000  # recordings heard for their mean, which is then known to a percent
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What was built, and what of the user's audio went into it.
+
+    Attributes:
+        built: The index.
+        means: What was stored for centred searches, where that was asked for.
+        heard: Recordings among the queries that were heard.
+        rejects: Those that cannot be used: (name, reason).
+    """
+
+    built: BuildReport
+    means: Means | None = None
+    heard: int = 0
+    rejects: tuple[tuple[str, str], ...] = ()
 
 
 def index_cache(
@@ -34,59 +52,65 @@ def index_cache(
     kind: str = "auto",
     queries: str | Path | None = None,
     space_name: str | None = None,
+    space: str | None = None,
     device: str = "auto",
     recall: float = 0.95,
     centre: bool = False,
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
-) -> BuildReport:
+    progress: Progress = quiet,
+) -> IndexReport:
     """Build and publish an index of an embedded cache.
 
     Args:
         cache: The cache's folder.
         kind: `auto`, `exact`, `flat`, `hnsw`, `ivf` or `ivfpq`.
-        queries: A manifest of clips with stored embeddings (`join` writes one), to shape and tune
-            an approximate index with; by default captions of the cache.
-        space_name: Where the queries' embeddings came from, if their manifest does not say.
-        device: `auto` or `cpu`: these kinds are built on the CPU.
+        queries: A folder or a manifest of recordings, to shape and tune an approximate index with;
+            by default captions of the cache. Stored embeddings (`join` writes them) are used as
+            they are, recordings are heard.
+        space_name: Where stored embeddings came from, if their manifest does not say.
+        space: A model of the cache's space to hear recordings with, None for the one it names.
+        device: Where to hear recordings; the index is built on the CPU.
         recall: The recall@10 that an approximate index is tuned to.
-        centre: Store the mean of the captions, and with `queries` that of all their clips, for
-            searches that are asked to be centred. Without `queries` an audio mean stays.
+        centre: Store the mean of the captions, and with `queries` that of all their clips (of
+            recordings that are heard here, `MOST_CENTRED` at most), for searches that are asked to
+            be centred. Without `queries` an audio mean stays.
         workers: Processes that read the data files, by default this one alone, or as many as a Ray
             cluster has room for. The index is the same.
         engine: `local` or `ray`.
         address: A running Ray cluster, None to start a Ray for this run.
+        progress: How to show the hearing of recordings.
 
     Raises:
-        UsageError: For an unknown kind, a recall that is none, another device, or queries without
-            embeddings.
+        UsageError: For an unknown kind, a recall that is none, a device that nothing is done on, or
+            queries that cannot be heard.
+        EmptyInputError: If none of the queries can be used.
         DataError: If nothing is embedded yet.
         SpaceMismatchError: If the queries are of another space.
         LeaseHeldError: Another process writes to the cache.
     """
     from cache_store.cache import open_cache
-    from cache_store.clips import read_clips
     from cache_store.index.build import build_index
     from cache_store.writer import open_writer
 
-    if device not in ("auto", "cpu"):
+    asked = None
+    if queries is not None:
+        with open_cache(cache) as store:
+            asked = read_queries(
+                store,
+                queries,
+                most=MOST_CENTRED if centre else MOST_QUERIES,
+                space=space,
+                space_name=space_name,
+                device=device,
+                progress=progress,
+            )
+    if device not in ("auto", "cpu") and not (asked and asked.heard):
         raise UsageError(
             "these kinds of index are built on the CPU", expected="auto or cpu", found=device
         )
-    vectors = table = None
-    if queries is not None:
-        table = read_clips(queries, space_name=space_name)
-        if table.embeddings is None or table.space is None:
-            raise UsageError(
-                "the queries have no column `embedding`",
-                where=queries,
-                hint=f"Make them: lqtse-cache join {cache} AUDIO -o clips.parquet",
-            )
-        with open_cache(cache) as store:
-            store.require_space(table.space, f"the queries of {queries}")
-        step = -(-len(table) // MOST_QUERIES)
-        vectors = table.embeddings[::step]
+    vectors = None if asked is None else asked.spread(MOST_QUERIES)
     with open_writer(cache, create=False) as writer, open_engine(engine, address) as crew:
         staff = workers or crew.room("cpu", 1) or 1
         share = _Share(crew, str(writer.path.absolute()), staff)
@@ -94,23 +118,28 @@ def index_cache(
         report = build_index(
             writer, kind, queries=vectors, target=recall, share=None if alone else share
         )
-        return replace(report, means=_centre(writer, table)) if centre else report
+        return IndexReport(
+            report,
+            means=_centre(writer, asked) if centre else None,
+            heard=asked.heard if asked else 0,
+            rejects=asked.rejects if asked else (),
+        )
 
 
-def _centre(writer: CacheWriter, table: ClipTable | None) -> Means:
+def _centre(writer: CacheWriter, asked: Queries | None) -> Means:
     """Store the means: that of the clips, or an older one where there are no clips."""
     from cache_store.index.means import store_means
     from cache_store.manifest import CENTRING
 
-    if table is None or table.embeddings is None:
+    if asked is None:
         return store_means(writer, kept=writer.current.index(CENTRING))
     import torch
 
     from cache_store.index.centring import mean_of
 
     # As the trainer takes it, so that the two agree to the last bit.
-    audio = mean_of(torch.from_numpy(table.embeddings)).numpy()
-    return store_means(writer, audio, len(table))
+    audio = mean_of(torch.from_numpy(asked.vectors)).numpy()
+    return store_means(writer, audio, len(asked.vectors))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from functools import cache as remember
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache_store.errors import UsageError
+from pipeline.progress import Progress, quiet
+from pipeline.queries import Queries, read_queries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +55,7 @@ class Meeting:
         used: Captions that are nearest to some clip.
         skewness: Of the number of times that a caption is among the K nearest.
         hubs: The captions that are nearest to most clips, with how many.
+        rejected: Recordings that could not be used.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Meeting:
     used: int
     skewness: float
     hubs: tuple[tuple[str, int], ...]
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,21 +104,28 @@ def write_report(
     output: str | Path | None = None,
     queries: str | Path | None = None,
     space_name: str | None = None,
+    space: str | None = None,
+    device: str = "auto",
     manifest: int | None = None,
+    progress: Progress = quiet,
 ) -> tuple[Path, Facts]:
     """Write one page about a cache; return where it is, and what it tells.
 
     Args:
         cache: The cache's folder.
         output: The page; by default report/index.html in the cache.
-        queries: Clips with audio embeddings (`lqtse-cache join` writes such a file), for the gap
-            and the hubs.
-        space_name: Where those embeddings came from, if the file does not say.
+        queries: A folder or a manifest of recordings, for the gap and the hubs. Stored embeddings
+            (`lqtse-cache join` writes them) are used as they are, recordings are heard.
+        space_name: Where stored embeddings came from, if the manifest does not say.
+        space: A model of the cache's space to hear recordings with, None for the one it names.
+        device: Where to hear them.
         manifest: The number of an older manifest to tell of.
+        progress: How to show the hearing of recordings.
 
     Raises:
         DataError: If there is no cache.
-        UsageError: If the queries have no embeddings.
+        UsageError: If the queries cannot be heard.
+        EmptyInputError: If none of them can be used.
         SpaceMismatchError: If they are of another space.
         StorageError: If the page cannot be written.
     """
@@ -125,17 +135,26 @@ def write_report(
     from pipeline.report_page import render
 
     with open_cache(cache, manifest) as store:
-        facts = collect(store, queries, space_name)
+        asked = None
+        if queries is not None:
+            asked = read_queries(
+                store,
+                queries,
+                most=MOST_CLIPS,
+                space=space,
+                space_name=space_name,
+                device=device,
+                progress=progress,
+            )
+        facts = collect(store, asked)
     place = Path(output) if output is not None else Path(cache) / "report" / "index.html"
     with storage_errors(place):
         replace_file(place, render(facts, Path(cache).resolve().name).encode())
     return place, facts
 
 
-def collect(
-    cache: Cache, queries: str | Path | None = None, space_name: str | None = None
-) -> Facts:
-    """Read what a report tells; errors as `write_report`."""
+def collect(cache: Cache, queries: Queries | None = None) -> Facts:
+    """Read what a report tells."""
     from pipeline.describe import describe
     from pipeline.rejects import summarise_rejects
 
@@ -145,7 +164,7 @@ def collect(
         description=describe(cache, CONCEPTS),
         axes=_axes(cache),
         rejects=summarise_rejects(cache),
-        meeting=_meet(cache, Path(queries), space_name) if queries is not None else None,
+        meeting=_meet(cache, queries) if queries is not None else None,
         indexes=manifest.indexes,
         provenance=manifest.provenance,
         examples=tuple(_examples(cache)),
@@ -192,21 +211,10 @@ def _examples(cache: Cache) -> Sequence[str]:
     return found
 
 
-def _meet(cache: Cache, queries: Path, space_name: str | None) -> Meeting:
+def _meet(cache: Cache, queries: Queries) -> Meeting:
     import numpy as np
 
-    from cache_store.clips import read_clips
-
-    table = read_clips(queries, space_name=space_name)
-    if table.embeddings is None or table.space is None:
-        raise UsageError(
-            "the queries have no column `embedding`",
-            where=queries,
-            hint=f"Make them: lqtse-cache join {cache.path} AUDIO -o clips.parquet",
-        )
-    cache.require_space(table.space, f"the queries of {queries}")
-    step = -(-len(table) // MOST_CLIPS)
-    audio = np.asarray(table.embeddings[::step], dtype=np.float32)
+    audio = queries.spread(MOST_CLIPS)
     hits = cache.search(audio, k=min(NEIGHBOURS, len(cache)), kind="exact")
     rows, scores = np.asarray(hits.rows), np.asarray(hits.scores)
     first = np.bincount(rows[:, 0], minlength=cache.manifest.rows)
@@ -218,6 +226,7 @@ def _meet(cache: Cache, queries: Path, space_name: str | None) -> Meeting:
     gap = audio.mean(axis=0, dtype=np.float64) - _mean(cache)
     return Meeting(
         name=queries.name,
+        rejected=len(queries.rejects),
         clips=len(audio),
         gap=float(np.linalg.norm(gap)),
         nearest={f"{q:g}": float(np.quantile(nearest, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)},

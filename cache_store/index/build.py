@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,6 @@ from cache_store.opening import map_matrix
 from cache_store.retrieval import as_tensor
 from cache_store.writer import CacheWriter
 
-if TYPE_CHECKING:
-    from cache_store.index.means import Means
-
 BUILD_KINDS = ("auto", "exact", *FAISS_KINDS)
 TARGET_RECALL = 0.95
 _SAMPLE_ROWS = 131_072  # rows that cells and reduction are learned from
@@ -73,7 +70,6 @@ class BuildReport:
         breadth: The breadth of search that reaches the recall asked for, or the widest tried.
         breadth_name: "ef_search" or "nprobe".
         curve: What was measured at each breadth.
-        means: What was stored for centred searches, where that was asked for.
     """
 
     kind: str
@@ -89,7 +85,6 @@ class BuildReport:
     breadth: int | None = None
     breadth_name: str = ""
     curve: tuple[dict[str, float], ...] = ()
-    means: Means | None = None
 
 
 def build_index(

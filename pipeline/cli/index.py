@@ -9,7 +9,16 @@ from typing import Annotated, Optional
 import typer
 
 from cache_store import console
-from pipeline.cli.options import AsJson, CacheFolder, Crew, Device, command_line, grouped
+from pipeline.cli.options import (
+    AsJson,
+    CacheFolder,
+    Crew,
+    Device,
+    SpaceSpec,
+    command_line,
+    grouped,
+    progress,
+)
 
 
 class Kind(str, Enum):
@@ -43,8 +52,9 @@ def command(
     queries: Annotated[
         Optional[Path],
         typer.Option(
-            metavar="CLIPS.parquet",
-            help="Shape and tune an approximate index with these clips' stored audio embeddings.",
+            metavar="AUDIO",
+            help="Shape and tune an approximate index with these recordings: a folder, or a "
+            "manifest (.csv, .tsv, .jsonl, .parquet; stored embeddings are used as they are).",
             show_default="captions of the cache",
         ),
     ] = None,
@@ -68,6 +78,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    space: SpaceSpec = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -78,24 +89,30 @@ def command(
     \b
     Examples:
       lqtse-cache index my-cache
-      lqtse-cache index my-cache --kind ivf --queries clips.parquet --recall 0.98
+      lqtse-cache index my-cache --kind ivf --queries recordings/ --recall 0.98
       lqtse-cache index my-cache --centre --queries clips.parquet
       lqtse-cache index my-cache --engine ray --address auto
     """
     from pipeline.indexing import index_cache
 
-    report = index_cache(
+    done = index_cache(
         cache,
         kind=kind.value,
         queries=queries,
         recall=recall,
         centre=centre,
         space_name=space_name,
+        space=space,
         device=device,
         workers=crew.workers,
         engine=crew.engine.value,
         address=crew.address,
+        progress=progress("hear the queries", "clips"),
     )
+    report = done.built
+    if done.rejects:
+        name, reason = done.rejects[0]
+        console.warn(f"{len(done.rejects):,} recordings cannot be used; the first: {name} {reason}")
     facts: dict[str, object] = {
         "kind": report.kind,
         "why": report.reason,
@@ -113,10 +130,12 @@ def command(
         }
         if report.recall < recall:
             console.note(f"recall {report.recall:.3f} is the most that this index reaches here")
-    if report.means is not None:
-        facts["means for centring"] = report.means.describe()
-        if report.means.audio is None:
-            console.note("no audio mean: name recordings with --queries CLIPS.parquet")
+    if done.heard:
+        facts["recordings heard"] = done.heard
+    if done.means is not None:
+        facts["means for centring"] = done.means.describe()
+        if done.means.audio is None:
+            console.note("no audio mean: name recordings with --queries AUDIO")
     console.summarise(
         facts,
         as_json=as_json,

@@ -9,7 +9,14 @@ from typing import Annotated, Any, Optional
 import typer
 
 from cache_store import console
-from pipeline.cli.options import AsJson, CacheFolder, command_line
+from pipeline.cli.options import (
+    AsJson,
+    CacheFolder,
+    Device,
+    SpaceSpec,
+    command_line,
+    progress,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +29,9 @@ def command(
     queries: Annotated[
         Optional[Path],
         typer.Option(
-            metavar="CLIPS.parquet",
-            help="Clips with audio embeddings: shows the modality gap, and hubs.",
+            metavar="AUDIO",
+            help="Recordings (a folder, or a manifest; stored embeddings are used as they are): "
+            "shows the modality gap, and hubs.",
             show_default=False,
         ),
     ] = None,
@@ -35,6 +43,8 @@ def command(
             show_default=False,
         ),
     ] = None,
+    space: SpaceSpec = None,
+    device: Device = "auto",
     output: Annotated[
         Optional[Path],
         typer.Option(
@@ -59,13 +69,20 @@ def command(
     \b
     Examples:
       lqtse-cache report my-cache
-      lqtse-cache report my-cache --queries clips.parquet
+      lqtse-cache report my-cache --queries recordings/
       lqtse-cache report my-cache --manifest 3 -o then.html
     """
     from pipeline.report import write_report
 
     page, told = write_report(
-        cache, output=output, queries=queries, space_name=space_name, manifest=manifest
+        cache,
+        output=output,
+        queries=queries,
+        space_name=space_name,
+        space=space,
+        device=device,
+        manifest=manifest,
+        progress=progress("hear the queries", "clips"),
     )
     facts: dict[str, Any] = {
         "page": str(page),
@@ -75,6 +92,8 @@ def command(
         "refused": told.rejects.refused,
     }
     if told.meeting is not None:
+        if told.meeting.rejected:
+            console.warn(f"{told.meeting.rejected:,} recordings cannot be used")
         if as_json:
             facts["audio"] = asdict(told.meeting)
         else:

@@ -40,14 +40,14 @@ def queries(path: Path, space: str | None = "theirs", n: int = 20) -> Path:
 
 
 def test_auto_says_what_it_picked_and_why(cache: Path) -> None:
-    report = index_cache(cache)
+    report = index_cache(cache).built
     assert (report.kind, report.rows, report.dim) == ("exact", 200, DIM)
     assert "200 captions" in report.reason
 
 
 @pytest.mark.parametrize("kind", ["exact", "flat", "hnsw"])
 def test_what_was_built_is_used_and_whole(cache: Path, kind: str) -> None:
-    assert index_cache(cache, kind=kind).kind == kind
+    assert index_cache(cache, kind=kind).built.kind == kind
     with open_cache(cache) as store:
         hits = store.search([unit_vector(captions(200)[17])], k=1, kind=kind)
         assert hits.rows.tolist() == [[17]]
@@ -56,10 +56,10 @@ def test_what_was_built_is_used_and_whole(cache: Path, kind: str) -> None:
 
 def test_recall_is_measured_with_the_users_audio(cache: Path, tmp_path: Path) -> None:
     asked = queries(tmp_path / "clips.parquet")
-    report = index_cache(cache, kind="hnsw", queries=asked)
+    report = index_cache(cache, kind="hnsw", queries=asked).built
     assert report.recall_queries == "given"
     assert report.recall is not None and report.recall > 0.9  # 200 rows: nearly all are visited
-    assert index_cache(cache, kind="hnsw").recall_queries == "captions"
+    assert index_cache(cache, kind="hnsw").built.recall_queries == "captions"
 
 
 def test_queries_of_another_space_or_of_none_are_refused(cache: Path, tmp_path: Path) -> None:
@@ -68,10 +68,13 @@ def test_queries_of_another_space_or_of_none_are_refused(cache: Path, tmp_path: 
     unnamed = queries(tmp_path / "b.parquet", None)
     with pytest.raises(UsageError, match="--space-name"):
         index_cache(cache, kind="hnsw", queries=unnamed)
-    assert index_cache(cache, kind="hnsw", queries=unnamed, space_name="theirs").recall is not None
+    assert (
+        index_cache(cache, kind="hnsw", queries=unnamed, space_name="theirs").built.recall
+        is not None
+    )
     plain = tmp_path / "plain.csv"
     plain.write_text("path\na.wav\n")
-    with pytest.raises(UsageError, match=r"embedding.*lqtse-cache join"):
+    with pytest.raises(UsageError, match=r"'theirs' is a name.*--space"):
         index_cache(cache, kind="hnsw", queries=plain)
 
 

@@ -156,7 +156,7 @@ def test_queries_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
         write_report(path, queries=other)
     bare = tmp_path / "bare.csv"
     bare.write_text("path\na.wav\n")
-    with pytest.raises(UsageError, match="no column `embedding`"):
+    with pytest.raises(UsageError, match="is a name, not a model"):
         write_report(path, queries=bare)
 
 
