@@ -183,7 +183,7 @@ class Cache:
             queries: numpy or torch, in the cache's space: from its text or its audio tower.
             k: How many, at most `len(cache)`.
             kind: "exact"; "flat", "hnsw", "ivf" or "ivfpq" after `lqtse-cache index`; or "auto".
-            device: Where to search exactly; FAISS searches on the CPU.
+            device: Where to search; where FAISS cannot, the hits' `reason` says why.
             centred: Take each modality's mean off first, exactly; after `lqtse-cache index
                 --centre`. The text mean is the stored one.
             query_mean: What to take off the queries of a centred search: by default the stored

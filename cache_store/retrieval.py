@@ -91,7 +91,7 @@ class Retrieval:
         self._removed = removed
         self._exact: dict[str, ExactIndex] = {}
         self._centred: dict[str, CentredIndex] = {}
-        self._faiss: dict[str, FaissIndex] = {}
+        self._faiss: dict[tuple[str, str], FaissIndex] = {}
         self._means: Means | None = None
         self._suited: tuple[str, str] | None = None
         exact = manifest.index("exact")
@@ -105,7 +105,12 @@ class Retrieval:
         """Search; arguments and errors as `Cache.search`."""
         kind, reason = self._choose(kind, device)
         asked = _tensor_of(queries)
-        index = self.exact(device) if kind == "exact" else self._load(kind)
+        index: ExactIndex | FaissIndex
+        if kind == "exact":
+            index = self.exact(device)
+        else:
+            index = self._load(kind, device)
+            reason = f"{reason}, {index.place}" if index.place else reason
         self._check_lengths("exact", kind)  # every kind reads the stored vectors
         scores, rows = (found.cpu().numpy() for found in index.search(asked, k))
         return Hits(self._ids(rows), scores, rows, kind, reason)
@@ -217,10 +222,11 @@ class Retrieval:
             self._suited = suits(rows, dim, self._matrix.itemsize, available_memory())
         return self._suited
 
-    def _load(self, kind: str) -> FaissIndex:
+    def _load(self, kind: str, device: str) -> FaissIndex:
         self._guard.start()
         self._guard.tell()
-        if kind not in self._faiss:
+        place = device if device.startswith("cuda") else "cpu"
+        if (kind, place) not in self._faiss:
             from cache_store.index.faiss_index import FaissIndex
             from cache_store.index.reduction import read_reduction
 
@@ -239,7 +245,7 @@ class Retrieval:
             # FAISS files carry no checksum, and a flipped bit loads without a word.
             path, *others = (check_content(self._folder, file) for file in entry.files)
             self._mapped[kind] = (path, entry.files[0].bytes)
-            self._faiss[kind] = FaissIndex.load(
+            self._faiss[kind, place] = FaissIndex.load(
                 path,
                 kind,
                 as_tensor(self._matrix),
@@ -248,8 +254,9 @@ class Retrieval:
                 read_reduction(others[0], self._matrix.shape[1]) if others else None,
                 next((entry.params[name] for name in _BREADTHS if name in entry.params), None),
                 entry.files[0].bytes,
+                place,
             )
-        return self._faiss[kind]
+        return self._faiss[kind, place]
 
 
 def _tensor_of(vectors: npt.ArrayLike | torch.Tensor) -> torch.Tensor:

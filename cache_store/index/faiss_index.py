@@ -23,6 +23,7 @@ from torch import Tensor
 from cache_store.errors import DamagedError
 from cache_store.index.exact import check_k, check_queries
 from cache_store.index.faiss_files import read_index
+from cache_store.index.faiss_gpu import MOST_ON_GPU, Clone, clone_to_gpu
 from cache_store.index.kinds import CELLS, HNSW_PARAMS, SHORTLIST, kind_of, load_faiss
 from cache_store.index.reduction import Reduction
 from cache_store.index.rerank import IdLookup, order, product_error, rescore
@@ -42,6 +43,7 @@ class FaissIndex:
         reduction: How the index's vectors come from the stored ones; None if they are the same.
         breadth: How widely to search: cells visited (ivf, ivfpq), candidates kept (hnsw); None for
             what the index was built with.
+        gpu: The same index on a GPU, to search there as far as FAISS can.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class FaissIndex:
         removed: npt.NDArray[np.int64] | None = None,
         reduction: Reduction | None = None,
         breadth: int | None = None,
+        gpu: Clone | None = None,
     ) -> None:
         self._index = index
+        self._gpu = gpu
         self._reduction = reduction
         self.breadth = breadth
         self._kind = kind
@@ -73,6 +77,7 @@ class FaissIndex:
         reduction: Reduction | None = None,
         breadth: int | None = None,
         size: int | None = None,
+        device: str = "cpu",
     ) -> FaissIndex:
         """Load an index file whose hash the caller has checked.
 
@@ -80,6 +85,7 @@ class FaissIndex:
             path: The file.
             kind: As of the class, as are the others that are not named here.
             size: The file's length in bytes, to map it where FAISS can; None reads it.
+            device: "cuda" or "cuda:N" to search there where FAISS can; `place` tells.
 
         Raises:
             DamagedError: If FAISS cannot read it, or it is not an index of this kind over vectors
@@ -97,7 +103,15 @@ class FaissIndex:
                 found=found,
                 hint=f"Build it anew: lqtse-cache index --kind {kind}",
             )
-        return cls(index, kind, matrix, ids, removed, reduction, breadth)
+        gpu = None
+        if device.startswith("cuda"):
+            gpu = clone_to_gpu(load_faiss(), index, kind, device)
+        return cls(index, kind, matrix, ids, removed, reduction, breadth, gpu)
+
+    @property
+    def place(self) -> str:
+        """Where it is searched, and why there; "" where nothing but the CPU was asked for."""
+        return self._gpu.told if self._gpu is not None else ""
 
     def __len__(self) -> int:
         """The number of rows that a search can return."""
@@ -147,7 +161,8 @@ class FaissIndex:
 
     def _shortlist(self, queries: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """Return products and rows, larger first; row -1 for a miss or a removed caption."""
-        options = {}
+        options: dict[str, Any] = {}
+        breadth = 0
         if self._kind == "hnsw":
             breadth = max(self.breadth or HNSW_PARAMS["ef_search"], 2 * width)
             options["params"] = load_faiss().SearchParametersHNSW(efSearch=breadth)
@@ -161,7 +176,10 @@ class FaissIndex:
         asked = queries.numpy()
         if self._reduction is not None:
             asked = self._reduction.map_queries(asked)
-        products, rows = self._index.search(asked, width, **options)
+        index = self._index
+        if self._gpu is not None and max(width, breadth) <= MOST_ON_GPU:
+            index = self._gpu.index or index
+        products, rows = index.search(asked, width, **options)
         if rows.max(initial=-1) >= len(self._matrix):
             raise DamagedError(
                 "the index names a row that the cache does not have", found=int(rows.max())

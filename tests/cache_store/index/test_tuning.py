@@ -54,7 +54,7 @@ def test_it_is_tuned_and_searches_as_tuned(long_cache: Path, kind: str) -> None:
     with open_cache(long_cache) as cache:
         index = cache.manifest.index(kind)
         assert index is not None and index.params[report.breadth_name] == report.breadth
-        assert cache._search_engine()._load(kind).breadth == report.breadth
+        assert cache._search_engine()._load(kind, "cpu").breadth == report.breadth
         asked = cloud(200, 2, 50)
         right, found = (cache.search(asked, 10, kind=name) for name in ("exact", kind))
         pairs = list(zip(right.rows.tolist(), found.rows.tolist(), strict=True))
