@@ -7,8 +7,8 @@ neighbours come from. Clips that cannot be used are named in a file beside it, w
 
 Recordings are heard in shards, by workers, each shard a part on the disk as soon as it is done: a
 run that was killed goes on from there. Then one pass searches and writes block by block, so memory
-holds a block of what was heard, and of all clips their names and columns, some 4 kB each. The file
-is the same whatever the engine and the number of workers.
+holds a block of what was heard, and of all clips their names and columns, some 0.8 kB each. The
+file is the same whatever the engine and the number of workers.
 
 Letters: n clips, N captions, D embedding size, K neighbours.
 """
@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from cache_store.errors import UsageError
 from pipeline.engines import Engine, available_cores, open_engine
 from pipeline.heard_clips import HeardVectors, StoredVectors, distinct, gather
 from pipeline.join_parts import find_parts, parts_folder
+from pipeline.join_report import JoinReport, Work, report_of
 from pipeline.join_stage import HearStage
 from pipeline.join_tally import Tally
 from pipeline.joined_file import (
@@ -44,8 +45,8 @@ from pipeline.spaces import absolute_spec, choose_spec, load_matching
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from cache_store.cache import Cache
-    from cache_store.clips import ClipReject, ClipTable
+    from cache_store.cache import Cache, Hits
+    from cache_store.clips import ClipTable
     from cache_store.spaces import Space
 
     Vectors = StoredVectors | HeardVectors
@@ -54,49 +55,6 @@ BLOCK_CLIPS = 4096  # searched and written at a time: 8 MiB of float32 [512]
 MOST_WORKERS = 4  # chosen unasked: each holds a whole model
 SECONDS_WORTH_A_WORKER = 10.0  # of work: below, starting a process takes longer than it saves
 _PROBE_SECONDS = 10  # of sound, that are timed to know how much work there is
-
-
-@dataclass(frozen=True)
-class JoinReport:
-    """What a join found.
-
-    Attributes:
-        clips: n, clips written.
-        rejected: Clips that could not be used.
-        rejects_file: Where they are named, None if there are none.
-        captions: N.
-        k: K.
-        space: The space's name.
-        stored: Whether the clips' embeddings came with them.
-        kind: What searched.
-        reason: Why that.
-        centred: Whether the stored means of both modalities were taken off.
-        best_score: The mean score of the nearest caption.
-        nearest: How many different captions are somebody's nearest.
-        busiest: The caption that is nearest to most clips, and to how many.
-        gap: The distance between the mean audio and the mean text embedding.
-        heard: Recordings that this run decoded and embedded.
-        resumed: Recordings taken over from a run that was stopped.
-        workers: Processes that worked.
-    """
-
-    clips: int
-    rejected: int
-    rejects_file: Path | None
-    captions: int
-    k: int
-    space: str
-    stored: bool
-    kind: str
-    best_score: float
-    nearest: int
-    busiest: tuple[str, int]
-    gap: float
-    heard: int = 0
-    resumed: int = 0
-    workers: int = 0
-    reason: str = ""
-    centred: bool = False
 
 
 def join_clips(
@@ -162,7 +120,7 @@ def join_clips(
         table = table.where(where or "")
         # Who searches is this process, whatever a cluster's workers have.
         search_on = pick_device("auto" if engine == "ray" else device)
-        work = _Work()
+        work = Work()
         vectors: Vectors
         if table.embeddings is not None and table.space is not None:
             store.require_space(table.space, f"the stored embeddings of {audio}")
@@ -197,7 +155,8 @@ def join_clips(
             write_rejects(rejects_file, rejects)
         else:
             rejects_file.unlink(missing_ok=True)  # that of an earlier run would be wrong
-        return _report(store, tally, blocks, rejects, rejects_file, work)
+        kept = rejects_file if rejects else None
+        return report_of(store, tally, blocks.hits, len(rejects), kept, work)
 
 
 def _base(audio: Path) -> Path:
@@ -217,16 +176,6 @@ def _model(store: Cache, spec: str | None, device: str) -> Space:
     return space
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What hearing took: the parts in order, and how many recordings were heard and taken over."""
-
-    paths: tuple[Path, ...] = ()
-    heard: int = 0
-    resumed: int = 0
-    workers: int = 0
-
-
 def _hear(
     crew: Engine,
     model: Space,
@@ -234,10 +183,8 @@ def _hear(
     recordings: ClipTable,
     workers: int | None,
     progress: Progress,
-) -> _Work:
+) -> Work:
     """Hear what no part has been made of yet."""
-    from dataclasses import replace
-
     from pipeline.embed import cpu_threads
 
     shards = stage.shards(recordings)
@@ -256,7 +203,7 @@ def _hear(
             for at, path in results:
                 found[todo[at].key] = Path(path)
     paths = tuple(found[shard.key] for shard in shards)
-    return _Work(paths, clips, len(recordings) - clips, staff if todo else 0)
+    return Work(paths, clips, len(recordings) - clips, staff if todo else 0)
 
 
 def _choose_workers(model: Space, clips: int, device: str) -> int:
@@ -279,52 +226,21 @@ class _Blocks:
     def __init__(
         self, store: Cache, k: int, device: str, tally: Tally, centred: bool = False
     ) -> None:
-        self.kind = self.reason = ""
-        self.centred = centred
+        self.hits: Hits  # of the last block
         self._store, self._k, self._device, self._tally = store, k, device, tally
+        self._centred = centred
 
     def of(self, output: Path, table: ClipTable, vectors: Vectors) -> Iterator[pa.Table]:
         """The blocks of the output, in order."""
         columns = source_columns(output, table)
         for begin in range(0, len(table), BLOCK_CLIPS):
             block = vectors.block(begin, min(begin + BLOCK_CLIPS, len(table)))
-            self._hits = hits = self._store.search(
-                block, self._k, device=self._device, centred=self.centred
+            self.hits = hits = self._store.search(
+                block, self._k, device=self._device, centred=self._centred
             )
-            self.kind, self.reason = hits.kind, hits.reason
             self._tally.add(block, hits)
             yield block_table(columns, begin, block, hits)
 
     def facts(self) -> dict[str, str]:
         """What the file says of itself, once its first block was searched."""
-        return metadata_of(self._store, self._hits, self._k)
-
-
-def _report(
-    store: Cache,
-    tally: Tally,
-    blocks: _Blocks,
-    rejects: Sequence[ClipReject],
-    rejects_file: Path,
-    work: _Work,
-) -> JoinReport:
-    row, most = tally.busiest()
-    return JoinReport(
-        clips=tally.clips,
-        rejected=len(rejects),
-        rejects_file=rejects_file if rejects else None,
-        captions=len(store),
-        k=tally.k,
-        space=store.space.name,
-        stored=not work.paths,
-        kind=blocks.kind,
-        best_score=tally.best_score(),
-        nearest=tally.nearest(),
-        busiest=(str(store.captions([row])[0]), most),
-        gap=tally.gap(store),
-        heard=work.heard,
-        resumed=work.resumed,
-        workers=work.workers,
-        reason=blocks.reason,
-        centred=blocks.centred,
-    )
+        return metadata_of(self._store, self.hits, self._k)
