@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,19 @@ import pytest
 import torch
 
 from cache_store.errors import MissingDependencyError, UsageError
+from tests.trainer.models.test_real_arithmetic import shaken
 from tests.trainer.world import CAPTIONS
 from trainer.exporting import FACTS, INPUTS, OUTPUT, Exported, export
 from trainer.separate import Separator
 
 
-@pytest.fixture(scope="module")
-def separator(run: Path) -> Separator:
-    return Separator.load(run, device="cpu")
+@pytest.fixture(scope="module", params=["small", "resunet"])
+def separator(run: Path, request: pytest.FixtureRequest) -> Separator:
+    loaded = Separator.load(run, device="cpu")
+    if request.param == loaded.record.model:
+        return loaded
+    model = shaken("resunet", channels=[4, 6])
+    return Separator(model, replace(loaded.record, model="resunet"), loaded.queries)
 
 
 @pytest.fixture(scope="module")

@@ -169,9 +169,23 @@ class ResUNet(SeparatorModel):
             - returns: `[B, 3, M, F]`
         """
         frames = spectrum.shape[-1]
-        magnitude = self.input_norm(magnitudes(spectrum)[..., None])[..., 0]
-        maps = pad_frames(magnitude[:, :-1], self.size.frame_stride).mT[:, None]
-        maps = self.stem(maps)
+        heard = pad_frames(self.heard(magnitudes(spectrum)), self.size.frame_stride)
+        return self.written(heard, condition)[..., :frames, :]
+
+    def heard(self, magnitude: Tensor) -> Tensor:
+        """Magnitudes as the network reads them. Shape: `[B, F + 1, M]` to `[B, F, M]`."""
+        normed: Tensor = self.input_norm(magnitude[..., None])[..., 0]
+        return normed[:, :-1]
+
+    def written(self, heard: Tensor, condition: Tensor) -> Tensor:
+        """See `maps`.
+
+        Shape:
+            - heard: `[B, F, M]` with as many frames as the stride divides
+            - condition: `[B, D]`
+            - returns: `[B, 3, M, F]`
+        """
+        maps = self.stem(heard.mT[:, None])
         skips = []
         for index, block in enumerate(self.encoder):
             maps = block(maps, condition)
@@ -181,7 +195,7 @@ class ResUNet(SeparatorModel):
         maps = self.middle(maps, condition)
         for block in self.decoder:
             maps = block(maps, skips.pop(), condition)
-        written: Tensor = self.head(maps)[:, :, :frames]
+        written: Tensor = self.head(maps)
         return written
 
 

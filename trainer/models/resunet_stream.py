@@ -82,9 +82,8 @@ class ResUNetStream(SeparatorStream):
         spectrum = torch.cat(self._unread.take(frames), dim=-1)
         self._unmasked.put(spectrum)
         model = self._model
-        heard = model.input_norm(magnitudes(spectrum)[..., None])[..., 0][:, :-1]
         missing = -frames % model.size.frame_stride if last else 0
-        heard = functional.pad(heard, (0, missing))
+        heard = functional.pad(model.heard(magnitudes(spectrum)), (0, missing))
         for maps in self._network.push(heard.mT[:, None], last):
             # At the end the network writes for frames that were added, too.
             frames = min(maps.shape[2], self._unmasked.frames)

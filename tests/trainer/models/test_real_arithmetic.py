@@ -36,10 +36,30 @@ def test_the_transform_is_torchs() -> None:
     torch.testing.assert_close(real.synthesis(*parts), signal, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["small", "tdf"])
+def test_a_transform_of_other_windows_and_a_reflection_is_torchs_too() -> None:
+    stft = Stft(256, 40, window=torch.hann_window(256), pad_mode="reflect")
+    real = RealStft(stft)
+    signal = noise(2, 40 * 20)
+    parts = real.analysis(signal)
+    torch.testing.assert_close(torch.complex(*parts), stft.analysis(signal), rtol=0, atol=2e-4)
+    # What windows disagree on is averaged alike.
+    spectrum = stft.analysis(signal) * noise(129, 21)
+    found = real.synthesis(spectrum.real, spectrum.imag)
+    torch.testing.assert_close(found, stft.synthesis(spectrum, 800), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("small", {}),
+        ("tdf", {}),
+        ("resunet", {"channels": [4, 6, 8]}),
+        ("resunet", {"channels": [4]}),
+    ],
+)
 @pytest.mark.parametrize("blocks", [1, 7])
-def test_it_says_what_the_separator_says(name: str, blocks: int) -> None:
-    model = shaken(name)
+def test_it_says_what_the_separator_says(name: str, sizes: dict[str, object], blocks: int) -> None:
+    model = shaken(name, **sizes)
     real = RealSeparator(model)
     mixture, condition = 0.1 * noise(2, real.block * blocks), unit(2, 6)
     level = torch.tensor([0.1, 0.3])
@@ -72,7 +92,7 @@ def test_another_kind_is_told() -> None:
         ) -> torch.Tensor:
             return mixture
 
-    with pytest.raises(UsageError, match="--model small, base or tdf"):
+    with pytest.raises(UsageError, match="--model small, base, tdf or resunet"):
         RealSeparator(Other())
 
 
