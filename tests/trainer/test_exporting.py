@@ -16,6 +16,7 @@ from cache_store.errors import MissingDependencyError, UsageError
 from tests.trainer.models.test_real_arithmetic import shaken
 from tests.trainer.world import CAPTIONS
 from trainer.exporting import FACTS, INPUTS, OUTPUT, Exported, export
+from trainer.models.real_arithmetic import RealSeparator
 from trainer.separate import Separator
 
 
@@ -37,7 +38,7 @@ def exported(separator: Separator, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def inputs(separator: Separator, blocks: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(blocks)
-    mixture = 0.1 * rng.normal(size=(1, blocks * separator.model.chunk_multiple))
+    mixture = 0.1 * rng.normal(size=(1, blocks * RealSeparator(separator.model).block))
     return {
         "mixture": mixture.astype(np.float32),
         "condition": separator.queries.embed([CAPTIONS[0]]).astype(np.float32),
@@ -71,7 +72,7 @@ def test_the_onnx_file_says_how_to_call_it(separator: Separator, exported: Path)
     onnx.checker.check_model(model)
     said = {entry.key: entry.value for entry in model.metadata_props}
     assert said["lqtse.sample_rate"] == str(separator.record.sample_rate)
-    assert said["lqtse.block"] == str(separator.model.chunk_multiple)
+    assert said["lqtse.block"] == str(RealSeparator(separator.model).block)
     assert said["lqtse.fingerprint"] == separator.record.space.fingerprint
 
 
