@@ -91,9 +91,10 @@ def index_cache(
         LeaseHeldError: Another process writes to the cache.
     """
     from cache_store.cache import open_cache
-    from cache_store.index.build import build_index
+    from cache_store.index.build import build_index, check_request
     from cache_store.writer import open_writer
 
+    check_request(kind, recall)
     asked = None
     if queries is not None:
         with open_cache(cache) as store:

@@ -133,8 +133,7 @@ def build_index(
             where=writer.path,
             hint=f"Run lqtse-cache embed {writer.path}",
         )
-    if not 0 < target <= 1:
-        raise UsageError("bad recall", expected="above 0, at most 1", found=target)
+    check_request(kind, target)
     width = manifest.space.dim, np.dtype(manifest.dtype).itemsize
     kind, reason = choose_kind(kind, manifest.rows, *width)
     fresh = {entry.kind: entry for entry in manifest.indexes if manifest.is_fresh(entry)}
@@ -173,6 +172,18 @@ def build_index(
     )
 
 
+def check_request(kind: str, target: float) -> None:
+    """Check what `build_index` is asked for, before anything is computed for it.
+
+    Raises:
+        UsageError: For an unknown kind, or a recall that is none.
+    """
+    if kind not in BUILD_KINDS:
+        raise UsageError("unknown kind of index", expected=", ".join(BUILD_KINDS), found=repr(kind))
+    if not 0 < target <= 1:
+        raise UsageError("bad recall", expected="above 0, at most 1", found=target)
+
+
 def choose_kind(kind: str, rows: int, dim: int, itemsize: int) -> tuple[str, str]:
     """Return the kind to build, and why.
 
@@ -181,12 +192,7 @@ def choose_kind(kind: str, rows: int, dim: int, itemsize: int) -> tuple[str, str
         rows: N.
         dim: D.
         itemsize: Bytes of a stored value.
-
-    Raises:
-        UsageError: For an unknown kind.
     """
-    if kind not in BUILD_KINDS:
-        raise UsageError("unknown kind of index", expected=", ".join(BUILD_KINDS), found=repr(kind))
     if kind != "auto":
         return kind, "asked for"
     kind, reason = suits(rows, dim, itemsize, available_memory())

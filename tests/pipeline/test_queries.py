@@ -110,6 +110,12 @@ def test_a_report_meets_recordings(cache: Path, audio: Path) -> None:
     assert meeting.gap == pytest.approx(gap, abs=1e-5)  # float16 rows, summed in blocks
 
 
+def test_a_bad_request_is_told_before_anything_is_heard(cache: Path, audio: Path) -> None:
+    with pytest.raises(UsageError, match="bad recall"):
+        index_cache(cache, kind="ivf", queries=audio, recall=2.0)
+    assert not (cache / "grow").exists()
+
+
 def test_audio_that_cannot_be_heard_is_refused(cache: Path, tmp_path: Path, audio: Path) -> None:
     with pytest.raises(UsageError, match="no-such"):
         index_cache(cache, queries=tmp_path / "no-such")

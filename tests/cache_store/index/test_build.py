@@ -9,7 +9,7 @@ import pytest
 from cache_store.cache import open_cache
 from cache_store.errors import DamagedError, DataError, StorageError, UsageError
 from cache_store.index import build as build_module
-from cache_store.index.build import build_index, choose_kind
+from cache_store.index.build import build_index, check_request, choose_kind
 from cache_store.shards import read_table, to_matrix
 from cache_store.writer import open_writer
 from tests.cache_store.builders import add_step, caption_table, flip_bit, unit_rows
@@ -75,8 +75,15 @@ def test_auto_needs_many_rows_or_little_memory_for_cells(monkeypatch: pytest.Mon
     monkeypatch.setattr(build_module, "faiss_installed", lambda: False)
     kind, reason = choose_kind("auto", 10_000, 512, 2)
     assert kind == "exact" and reason.endswith("free, but FAISS is not installed")
+
+
+def test_a_request_is_checked() -> None:
+    check_request("auto", 1.0)
     with pytest.raises(UsageError, match="unknown kind of index"):
-        choose_kind("annoy", 5, 512, 2)
+        check_request("annoy", 0.9)
+    for target in (0.0, 1.01, float("nan")):
+        with pytest.raises(UsageError, match="bad recall"):
+            check_request("ivf", target)
 
 
 def test_nothing_embedded_is_told(tmp_path: Path) -> None:
