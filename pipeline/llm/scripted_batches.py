@@ -54,6 +54,8 @@ class BatchScript:
             connection ends without an answer), "cut" (the answer ends in the middle).
         watch: Called with "before STEP" and "after STEP", in the server's thread; "after" is
             before the answer is sent.
+        record: Called with each call of the API before anything comes of it, with the arguments of
+            `ScriptedBatches.handle`: the same calls bring another server to the same state.
     """
 
     polls: int = 1
@@ -61,6 +63,7 @@ class BatchScript:
     most_requests: int | None = None
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     watch: Callable[[str], None] = lambda event: None
+    record: Callable[[str, str, Mapping[str, str], bytes], None] = lambda *call: None
 
 
 @dataclass
@@ -124,6 +127,7 @@ class ScriptedBatches:
         step = _ROUTES.get((method, names[0], len(names), names[2] if len(names) > 2 else ""))
         if step is None:
             return None
+        self._script.record(method, target, headers, body)
         plan = self._script.faults.get(step, ())
         fault = plan[self.calls[step]] if self.calls[step] < len(plan) else "ok"
         self.calls[step] += 1

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from cache_store.manifest import newest_manifest
 from cache_store.shards import read_table
@@ -88,25 +89,36 @@ def look(cache: Path, marks: Sequence[str]) -> None:
     attempts, answered, _ = read(cache)
     sent = {mark.removeprefix(SENT) for mark in marks}
     assert sent <= attempts, "sent, and not marked as an attempt"
+    assert published(cache) <= answered, "published, and its answer is not in the ledger"
+
+
+def published(cache: Path) -> set[str]:
+    """The requests that published captions are from."""
     manifest = newest_manifest(cache)
-    if manifest is not None:
-        tables = [read_table(cache / entry.path) for entry in manifest.captions]
-        asked = {name for table in tables for name in table.column("request_id").to_pylist()}
-        assert asked <= answered, "published, and its answer is not in the ledger"
+    if manifest is None:
+        return set()
+    tables = [read_table(cache / entry.path) for entry in manifest.captions]
+    return {name for table in tables for name in table.column("request_id").to_pylist()}
 
 
 def read(cache: Path) -> tuple[set[str], set[str], set[str]]:
-    """Request ids of attempts, answers, and what was given up; on a copy, since reading writes."""
+    """Request ids of attempts, answers, and what was given up."""
+    attempts, answers, given_up = (
+        {name for (name,) in rows(cache, table, "request_id")}
+        for table in ("attempts", "answers", "given_up")
+    )
+    return attempts, answers, given_up
+
+
+def rows(cache: Path, table: str, columns: str) -> list[tuple[Any, ...]]:
+    """The rows of a table of the ledger, [] without it; on a copy, since reading writes."""
     if not (cache / FILE_NAME).exists():
-        return set(), set(), set()
+        return []
     with tempfile.TemporaryDirectory(dir=cache.parent.parent) as folder:
         for path in cache.glob(f"{FILE_NAME}*"):
             shutil.copy(path, folder)
         with closing(sqlite3.connect(Path(folder) / FILE_NAME)) as connection:
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                return set(), set(), set()
-            attempts, answers, given_up = (
-                {row[0] for row in connection.execute(f"SELECT request_id FROM {name}")}
-                for name in ("attempts", "answers", "given_up")
-            )
-            return attempts, answers, given_up
+            there = "SELECT count(*) FROM sqlite_master WHERE name = ?"
+            if not connection.execute(there, (table,)).fetchone()[0]:
+                return []
+            return connection.execute(f"SELECT {columns} FROM {table}").fetchall()

@@ -7,13 +7,13 @@ where they are counted.
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import server
+from tests.faults.memory import clone, drop, lines_of, put_lines
 from tests.faults.operations import OPERATIONS
 from tests.faults.powercut import Machine, read_trace, write_disk
 from tests.faults.server import Job, Outcome, Shim
@@ -92,11 +92,11 @@ class Bench:
     @contextmanager
     def copy(self, name: str) -> Iterator[Path]:
         path = self.folder / name
-        shutil.copytree(self.template, path)
+        clone(self.template, path)
         try:
             yield path / "cache"
         finally:
-            shutil.rmtree(path)
+            drop(path)
 
     def operations(self, reads: bool) -> int:
         """How many operations of the disk the command makes."""
@@ -112,7 +112,7 @@ class Bench:
         jobs = []
         for nth in points:
             path = self.folder / f"{accident.mode} {nth}"
-            shutil.copytree(self.template, path)
+            clone(self.template, path)
             jobs.append(
                 Job(
                     self.name,
@@ -130,7 +130,7 @@ class Bench:
                 judge.check(Path(job.cache), published=not outcome.killed and not outcome.error)
             except Exception as error:
                 raise AssertionError(where) from error
-            shutil.rmtree(Path(job.cache).parent)
+            drop(Path(job.cache).parent)
         return Count(len(points), len(jobs), judge.befores, judge.afters, untold, len(judge.seen))
 
     def _is_untold(self, accident: Accident, outcome: Outcome, nth: int) -> bool:
@@ -142,20 +142,28 @@ class Bench:
             assert outcome.exit_code is not None, "an error that is not of our tree"
         return not outcome.error
 
-    def cut_power(self) -> Count:
-        """Cut the power after every operation, in every way that the model allows."""
+    def cut_power(self, every: int = 1) -> Count:
+        """Cut the power after every operation, or every so many, in every way of the model.
+
+        After the last one, and after what was told (`operations.tell`), it is cut in any case.
+        """
         judge = self.judge()
         trace = self.folder / "trace"
         with self.copy("traced") as cache:
             machine = Machine(cache.parent)
             (outcome,) = self.shim.run([Job(self.name, str(cache), trace=str(trace))])
             assert not outcome.error, outcome.message
-        events, runs, known = read_trace(trace), 0, set()
+            told = lines_of(cache.parent)
+        knew = len(lines_of(self.template))
+        events, points, runs, known = read_trace(trace), 0, 0, set()
         marks: list[str] = []
         for number, event in enumerate(events, start=1):
             machine.apply(event)
             if event.what == "mark":
                 marks.append(event.first)
+            elif number % every and number < len(events):
+                continue
+            points += 1
             for disk in machine.disks():
                 runs += 1
                 ended = number == len(events)
@@ -166,10 +174,11 @@ class Bench:
                 place = self.folder / "disk"
                 place.mkdir()
                 write_disk(disk, place)
+                put_lines(place, told[: knew + len(marks)])
                 try:
                     judge.check(place / "cache", published=ended, marks=marks)
                 except Exception as error:
                     where = f"{self.name}, power cut after {number}: {event.what} {event.first}"
                     raise AssertionError(f"{where}; on the disk {sorted(disk)}") from error
-                shutil.rmtree(place)
-        return Count(len(events), runs, judge.befores, judge.afters, 0, len(judge.seen))
+                drop(place)
+        return Count(points, runs, judge.befores, judge.afters, 0, len(judge.seen))

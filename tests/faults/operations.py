@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import asking
+from tests.faults import asking, ordering
 
 SUBJECTS = ("dog", "kettle", "tram", "saw", "choir", "owl", "printer")
 PLACES = ("in a yard", "behind a wall", "far away", "under a bridge")
@@ -121,6 +121,10 @@ def _generate(cache: Path) -> None:
     asking.generate(cache, tell)
 
 
+def _order(cache: Path) -> None:
+    ordering.order(cache, tell)
+
+
 def _broken(cache: Path) -> None:
     """One file of each kind cut, and a bit of the newest manifest flipped."""
     from cache_store.manifest import manifest_path, newest_manifest
@@ -202,5 +206,12 @@ OPERATIONS = {
         again=asking.generate_again,
         parts=True,
         look=asking.look,
+    ),
+    "generate in batches": Operation(
+        _nothing,
+        _order,
+        again=ordering.order_again,
+        parts=True,
+        look=ordering.look,
     ),
 }

@@ -166,6 +166,7 @@ def _child(library: Any, job: Job, results: int) -> None:
 
 def main() -> None:
     """Fork for each line of standard input."""
+    import openai  # noqa: F401
     import pandas
     import psutil  # noqa: F401 - the lease and pyarrow load these when first used
 
@@ -178,7 +179,8 @@ def main() -> None:
     import pipeline.embed
     import pipeline.importing
     import pipeline.indexing
-    import pipeline.likeness  # noqa: F401
+    import pipeline.likeness
+    import pipeline.llm.batch.source  # noqa: F401
 
     del pandas
     import faiss  # noqa: F401

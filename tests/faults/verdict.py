@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cache_store.lease import LEASE_NAME
 from cache_store.manifest import CENTRING, newest_manifest
 from cache_store.shards import read_table
 from cache_store.verify import verify_cache
+from tests.faults.memory import clone, drop, lines_of
 from tests.faults.operations import Operation
 
 # What differs between two runs of a command that do the same: dates, and what is hashed with them.
@@ -127,11 +127,11 @@ class Judge:
         for act in (operation.between, operation.act):
             if act is None:
                 continue
-            shutil.copytree(template, scratch)
+            clone(template, scratch)
             before = state(cache)
             act(cache)
             found, files, aside = content(cache), names(cache), quarantined(cache)
-            shutil.rmtree(scratch)
+            drop(scratch)
             if act is operation.between:
                 between = found
         assert found is not None
@@ -148,7 +148,8 @@ class Judge:
         """
         if self.operation.look is not None:
             self.operation.look(cache, marks)
-        key = f"{published} {digest(cache.parent)}"
+        remembered = hashlib.sha256(b"".join(lines_of(cache.parent))).hexdigest()
+        key = f"{published} {digest(cache.parent)} {remembered}"
         if key not in self.seen:
             self.seen[key] = self._check(cache, len(self.seen) % self.rerun_every == 0)
         is_after = self.seen[key]

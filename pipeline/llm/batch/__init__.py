@@ -4,6 +4,7 @@ model     the backend that the command line calls openai-batch
 source    brings the results of a plan from batches
 choose    which requests go into the next batch; room, how many and how large they may be
 submit    how a batch gets to the server, and how one is found there
+results   what the ledger has of a plan, in plan order
 pending   what a run knows of its batches at the server
 collect   from a batch that ended to the ledger; verdict, what follows for its requests
 book      which batches a cache has at servers; survives any crash

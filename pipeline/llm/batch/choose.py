@@ -58,6 +58,11 @@ class Chooser:
         self._again: dict[int, Member] = {}
         self.unsent = first
 
+    @property
+    def again(self) -> int:
+        """Requests that are to be asked again."""
+        return len(self._again)
+
     def put_back(self, members: Iterable[Member]) -> None:
         """Ask these again, with the next batch."""
         for member in members:

@@ -25,12 +25,11 @@ from pipeline.llm.batch.model import BatchModel, BatchOptions
 from pipeline.llm.batch.patience import Patience
 from pipeline.llm.batch.pending import Pending, PendingBatches
 from pipeline.llm.batch.remote import ENDED
+from pipeline.llm.batch.results import KnownResults
 from pipeline.llm.batch.room import Room
 from pipeline.llm.batch.submit import Submitter
 from pipeline.llm.batch.verdict import Verdict, gone, judge
-from pipeline.llm.source import Answered, End, Job, Result, Traffic, Unanswered
-
-_AT_ONCE = 64  # results read from the ledger at a time
+from pipeline.llm.source import End, Job, Result, Traffic
 
 
 class BatchSource:
@@ -66,8 +65,7 @@ class BatchSource:
         self._learnt: set[str] = set()
         self._opened = False
         self._over = False
-        self._fresh: set[str] = set()
-        self._given_up: dict[str, str] = {}
+        self._results = KnownResults(job)
         self._error: LqtseError | None = None
         self._stop = asyncio.Event()
         self._patience = Patience(options.poll, self._stop, options.note)
@@ -88,10 +86,10 @@ class BatchSource:
             self._room.open_up()
         self._note_left(await self._collector.sweep(self._plan, self._options.keep_files))
         while True:
-            results = self._known(position)
+            results = self._results.from_place(position)
             for result in results:
                 position += 1
-                self._count(result)
+                self.traffic.replayed += self._results.is_replay(result)
                 yield result
                 # The caller may never wait: let signals in.
                 await asyncio.sleep(0)
@@ -112,37 +110,6 @@ class BatchSource:
 
     def _at_end(self, position: int) -> bool:
         return self._job.length is not None and position >= self._job.length
-
-    def _known(self, position: int) -> list[Result]:
-        """The results from `position` on that the ledger has, up to the first that it lacks."""
-        # The first alone, since most often there is none, and to make requests takes time.
-        results = self._results(range(position, position + 1))
-        if results:
-            results += self._results(range(position + 1, position + _AT_ONCE))
-        return results
-
-    def _results(self, positions: range) -> list[Result]:
-        if self._job.length is not None:
-            positions = positions[: max(0, self._job.length - positions.start)]
-        requests = [self._job.request(position) for position in positions]
-        ids = [request.id for request in requests]
-        answers = self._job.ledger.get(ids)
-        lost = self._job.ledger.given_up(ids) | self._given_up
-        results: list[Result] = []
-        for request in requests:
-            replayed = request.id not in self._fresh
-            if (answer := answers.get(request.id)) is not None:
-                results.append(Answered(request, answer, replayed))
-            elif request.id in lost:
-                results.append(Unanswered(request, lost[request.id], replayed))
-            else:
-                break
-        return results
-
-    def _count(self, result: Result) -> None:
-        self._fresh.discard(result.request.id)
-        if result.replayed and isinstance(result, Answered):
-            self.traffic.replayed += 1
 
     async def _bring(self, position: int, need: int) -> None:
         """Do one thing that may bring the result at `position` nearer."""
@@ -193,6 +160,9 @@ class BatchSource:
             if not self._chooser.is_due(position, need, self._room.requests):
                 break
             reach = position + need
+            if not self.traffic.asked:
+                # A failure is believed only beside an answer: what failed does not go alone.
+                reach += self._chooser.again
             if self._job.length is not None:
                 reach = min(reach, self._job.length)
             with tempfile.TemporaryFile() as content:
@@ -267,7 +237,7 @@ class BatchSource:
 
     def _add(self, tally: Tally) -> None:
         """Count what a batch brought."""
-        self._fresh |= tally.answered
+        self._results.fresh |= tally.answered
         self.traffic.asked += len(tally.answered)
         self.traffic.retries += sum(failure.counts for failure in tally.failures.values())
         self.traffic.prompt_tokens += tally.prompt_tokens
@@ -284,8 +254,7 @@ class BatchSource:
         if verdict.given_up:
             self._job.ledger.give_up(verdict.given_up)
             self.traffic.failed += len(verdict.given_up)
-            self._given_up |= dict(verdict.given_up)
-            self._fresh |= self._given_up.keys()
+            self._results.give_up(dict(verdict.given_up))
         if verdict.too_many:
             refusal = self._room.refused(size, beside, self._model.server.address)
             self._error = self._error or refusal
