@@ -80,7 +80,7 @@ class ScriptedServer:
         self._names_refused = bool(structured)
         self._message = message
         self._port = port
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it runs
         self._thread = threading.Thread(target=self._run, name="scripted-server", daemon=True)
         self._listening = threading.Event()
         self._stop = asyncio.Event()
@@ -115,18 +115,15 @@ class ScriptedServer:
 
     def close(self) -> None:
         """Stop listening, and end every connection; harmless if that was done."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
+        asyncio.run(self._serve())
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
         self._port = server.sockets[0].getsockname()[1]
         self._listening.set()

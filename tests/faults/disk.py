@@ -143,10 +143,7 @@ class Bench:
         return not outcome.error
 
     def cut_power(self, every: int = 1) -> Count:
-        """Cut the power after every operation, or every so many, in every way of the model.
-
-        After the last one, and after what was told (`operations.tell`), it is cut in any case.
-        """
+        """Cut the power after every operation, or every so many, in every way of the model."""
         judge = self.judge()
         trace = self.folder / "trace"
         with self.copy("traced") as cache:
@@ -161,7 +158,7 @@ class Bench:
             machine.apply(event)
             if event.what == "mark":
                 marks.append(event.first)
-            elif number % every and number < len(events):
+            if number % every and number < len(events):
                 continue
             points += 1
             for disk in machine.disks():

@@ -51,7 +51,9 @@ def test_repair_takes_no_file_for_damaged_that_the_disk_does_not_read(
     assert count.befores >= 2
 
 
-@pytest.mark.parametrize("command", ["generate", "repair", "index --centre", "index ivf"])
+@pytest.mark.parametrize(
+    "command", ["generate", "generate in batches", "repair", "index --centre", "index ivf"]
+)
 def test_a_kill_half_way_leaves_what_the_rerun_ends(
     server: Shim, memory: Path, command: str
 ) -> None:
@@ -63,6 +65,14 @@ def test_a_kill_half_way_leaves_what_the_rerun_ends(
 @pytest.mark.parametrize("command", ["first import", "index", "dedupe"])
 def test_a_power_cut_leaves_before_or_after(server: Shim, memory: Path, command: str) -> None:
     count = Bench(command, memory, server, rerun_every=8).cut_power()
+    assert count.runs > count.points
+    assert count.befores > 0
+    assert count.afters > 0
+
+
+def test_after_a_power_cut_nothing_is_ordered_or_paid_twice(server: Shim, memory: Path) -> None:
+    count = Bench("generate in batches", memory, server, rerun_every=8).cut_power(SHARE)
+    assert count.points > 20
     assert count.runs > count.points
     assert count.befores > 0
     assert count.afters > 0

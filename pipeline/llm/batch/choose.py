@@ -58,11 +58,6 @@ class Chooser:
         self._again: dict[int, Member] = {}
         self.unsent = first
 
-    @property
-    def again(self) -> int:
-        """Requests that are to be asked again."""
-        return len(self._again)
-
     def put_back(self, members: Iterable[Member]) -> None:
         """Ask these again, with the next batch."""
         for member in members:
@@ -84,7 +79,9 @@ class Chooser:
         blocked = self._job.request(position).id not in self._pending
         return blocked or position + need - self.unsent >= most
 
-    def take(self, reach: int, most: int, dialect: Dialect, content: IO[bytes]) -> Chosen:
+    def take(
+        self, reach: int, most: int, dialect: Dialect, content: IO[bytes], *, alone: bool = True
+    ) -> Chosen:
         """Choose requests, reserve what they can take, and write the batch's file.
 
         Args:
@@ -92,9 +89,12 @@ class Chooser:
             most: Requests in the batch.
             dialect: How the server wants to be asked.
             content: The file, open for writing.
+            alone: Whether those that failed before may go without as many new ones beside them,
+                from beyond `reach` if need be.
         """
         chosen, size = Chosen(), 0
-        for member, request in self._candidates(reach):
+        beside = 0 if alone else sum(member.attempt > 1 for member in self._again.values())
+        for member, request in self._candidates(reach, beside):
             line = input_line(request, dialect)
             if len(chosen.members) == most or size + len(line) > MOST_BYTES:
                 break
@@ -109,23 +109,29 @@ class Chooser:
             chosen.chat = request.is_chat
         return chosen
 
-    def _candidates(self, reach: int) -> Iterator[tuple[Member, Request]]:
+    def _candidates(self, reach: int, beside: int) -> Iterator[tuple[Member, Request]]:
         """What may be asked. One is used up when the next is wanted: the last may be left."""
         taken = sorted(self._again)
         for position in taken:
             yield self._again[position], self._job.request(position)
             del self._again[position]
         # What an earlier run sent, and this one took up, may lie beyond what this one has sent.
-        done = frozenset(taken)
-        while self.unsent < reach:
+        done, new = frozenset(taken), 0
+        while self.unsent < reach or new < beside:
             begin = self.unsent
-            requests = [
-                self._job.request(position) for position in range(begin, min(begin + _CHUNK, reach))
-            ]
+            end = begin + _CHUNK if begin >= reach else min(begin + _CHUNK, reach)
+            if self._job.length is not None:
+                end = min(end, self._job.length)
+            if begin >= end:
+                return
+            requests = [self._job.request(position) for position in range(begin, end)]
             ids = [request.id for request in requests]
             settled = self._job.ledger.get(ids).keys() | self._job.ledger.given_up(ids).keys()
             for position, request in enumerate(requests, begin):
+                if position >= reach and new >= beside:
+                    return
                 free = request.id not in settled and request.id not in self._pending
                 if free and position not in done:
+                    new += 1
                     yield Member(request.id, position), request
                 self.unsent = position + 1

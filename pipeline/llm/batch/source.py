@@ -160,14 +160,16 @@ class BatchSource:
             if not self._chooser.is_due(position, need, self._room.requests):
                 break
             reach = position + need
-            if not self.traffic.asked:
-                # A failure is believed only beside an answer: what failed does not go alone.
-                reach += self._chooser.again
             if self._job.length is not None:
                 reach = min(reach, self._job.length)
             with tempfile.TemporaryFile() as content:
                 chosen = self._chooser.take(
-                    reach, self._room.requests, self._model.dialect, content
+                    reach,
+                    self._room.requests,
+                    self._model.dialect,
+                    content,
+                    # A failure is believed only where something else was answered.
+                    alone=self.traffic.asked > 0,
                 )
                 if not chosen.members:
                     if chosen.short and not self._pending:

@@ -75,6 +75,9 @@ def judge(
     if batch.status == "failed":
         return _refused_whole(batch, unanswered, address, shown)
     verdict = Verdict()
+    # What the ledger has of it is not in the tally where the run that stored it died.
+    answered = len(unanswered) < len(members)
+    served = served or answered
     refused = [one for one in unanswered if tally.failures[one.request_id].kind == "refused"]
     if refused and not served:
         verdict.adapted = _adapted([tally.failures[one.request_id] for one in refused], adapt)
@@ -91,7 +94,7 @@ def judge(
         else:
             verdict.error = verdict.error or _fatal(failure, address, shown)
     if verdict.error is None:
-        verdict.error = _ended_early(batch, tally, len(unanswered), address)
+        verdict.error = _ended_early(batch, answered, len(unanswered), address)
     return verdict
 
 
@@ -145,14 +148,14 @@ def _fatal(failure: Failure, address: str, shown: Callable[[str], str]) -> Remot
     )
 
 
-def _ended_early(batch: Batch, tally: Tally, left: int, address: str) -> RemoteError | None:
+def _ended_early(batch: Batch, answered: bool, left: int, address: str) -> RemoteError | None:
     if batch.status == "cancelled":
         return RemoteError(
             f"batch {batch.id} was cancelled, {left:,} requests without an answer",
             where=address,
             hint="Run the same command to submit them again: what was answered is kept",
         )
-    if batch.status == "expired" and not tally.answered:
+    if batch.status == "expired" and not answered:
         return RemoteError(
             f"batch {batch.id} ran out of time before any request was answered",
             where=address,

@@ -214,3 +214,18 @@ def test_faults_come_in_turn() -> None:
 def test_a_wrong_key_is_refused_here_too() -> None:
     with served(key="another") as (_, client), pytest.raises(openai.AuthenticationError):
         client.batches.list()
+
+
+def test_the_same_calls_bring_another_server_to_the_same_state() -> None:
+    calls: list[tuple[Any, ...]] = []
+    with served(record=lambda *call: calls.append(call)) as (server, client):
+        one = submit(client, [line("a"), line("b")], round="r")
+        ended = client.batches.retrieve(one.id)
+        client.files.delete(ended.input_file_id)
+    other = ScriptedServer()
+    for call in calls:
+        assert other.batches.handle(*call) is not None
+    assert [method for method, *_ in calls] == ["POST", "POST", "GET", "DELETE"]
+    assert other.batches.files.stored == server.batches.files.stored
+    assert other.batches.created == server.batches.created == [{"round": "r"}]
+    assert other.calls == server.calls

@@ -21,6 +21,7 @@ from cache_store.shards import read_table
 from pipeline.generate import Limits, Report, generate
 from pipeline.ledger import open_ledger
 from pipeline.llm.amount import NOTHING
+from pipeline.llm.base import Answer
 from pipeline.llm.batch.beside import held_by_batches
 from pipeline.llm.batch.book import Book
 from pipeline.llm.batch.model import BatchModel, BatchOptions
@@ -28,10 +29,11 @@ from pipeline.llm.batch.remote import BatchServer
 from pipeline.llm.openai_server import OpenAIBackend
 from pipeline.llm.prices import Price
 from pipeline.llm.retry import RetryPolicy
-from pipeline.llm.scripted import Call, Script
+from pipeline.llm.scripted import Call, Script, text_of
 from pipeline.llm.scripted_batches import BatchScript
 from pipeline.llm.scripted_server import ScriptedServer
 from pipeline.retry import retry
+from pipeline.standing import plan_key
 from prompts.plan import Plan
 from tests.pipeline.llm.requests import small_plan
 
@@ -158,6 +160,28 @@ def test_a_request_that_fails_again_and_again_is_given_up_and_the_run_goes_on(
         assert report.outcome == "done"
         assert sorted(set(server.calls.values())) == [1, 3], "three attempts, then no more"
         assert report.progress.traffic.failed == sum(count == 3 for count in server.calls.values())
+
+
+def test_a_request_that_always_fails_does_not_end_a_run_that_needs_no_other(
+    tmp_path: Path,
+) -> None:
+    unlucky = PLAN.request(0).id
+
+    def behave(call: Call) -> str:
+        return "server_error" if call.request.id == unlucky else "good"
+
+    # What a run leaves that died when all others were answered.
+    with open_ledger(tmp_path, plan_key(PLAN)) as ledger:
+        for place in range(1, 20):
+            request = PLAN.request(place)
+            (mark,) = ledger.begin([(request.id, NOTHING)])
+            answer = Answer(text_of("good", request)[0], "stop", 1, 1, "scripted")
+            ledger.store([(mark, request.id, answer, None)])
+    with serving(behave) as server:
+        report = run(server, tmp_path, 30)
+        assert (report.outcome, report.unanswered) == ("done", {"no_answer: server_error": 1})
+        assert server.calls[unlucky] == 3
+        assert server.calls.total() <= 5, "one or two beside it, to be sure of the server"
 
 
 def test_retry_asks_in_batches_too(tmp_path: Path) -> None:

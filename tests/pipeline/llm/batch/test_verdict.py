@@ -72,6 +72,14 @@ def test_after_its_attempts_a_request_is_given_up_or_ends_a_run_without_answers(
     assert "WHAT IT SAID" in verdict.error.message
 
 
+def test_answers_that_a_run_stored_before_it_died_count_as_the_server_s() -> None:
+    tired = [*MEMBERS[:2], Member("c", 2, ATTEMPTS)]
+    stored = Tally(failures=failing("transient", "c"))  # what is in the ledger is not in the tally
+    how: dict[str, Any] = {"served": False, "address": "s", "adapt": bool, "shown": str}
+    verdict = judge(ended("expired"), tired, stored, **how)
+    assert verdict == Verdict(given_up=[("c", "word")])
+
+
 @pytest.mark.parametrize(
     ("kind", "error"), [("key", AuthenticationError), ("quota", RateLimitError)]
 )
