@@ -8,9 +8,7 @@ seed and i alone, in constant time but for the shuffle of its round.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -20,6 +18,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from prompts.bank_texts import Row, parse_csv, parse_lines, parse_ontology
 from prompts.errors import PromptError
 from prompts.lexicon import Concept, builtin_concepts, known_concepts
 from prompts.words import distinct_stems
@@ -29,7 +28,6 @@ __all__ = ["Concept", "ConceptBank", "clean_name"]
 _ROUND = 1  # purpose number of the shuffles in the seed sequence
 _MAX_NAME = 80  # characters; a longer "concept" is a caption or a broken file
 _plain = attrgetter(*(part.name for part in fields(Concept)))  # `astuple` copies every text
-_CSV_COLUMNS = ("concept", "display_name", "label", "name", "category", "caption")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class ConceptBank:
 
         Empty lines and lines that begin with "#" are skipped.
         """
-        return cls._collect(_parse_lines(text), where)
+        return cls._collect(parse_lines(text), where)
 
     @classmethod
     def from_csv(cls, text: str, *, column: str | None = None, where: str = "CSV") -> ConceptBank:
@@ -95,7 +93,7 @@ class ConceptBank:
         Raises:
             PromptError: If the column is not there, or nothing is in it.
         """
-        return cls._collect(_parse_csv(text, column, where), where)
+        return cls._collect(parse_csv(text, column, where), where)
 
     @classmethod
     def from_ontology(cls, text: str, *, where: str = "the ontology") -> ConceptBank:
@@ -105,10 +103,10 @@ class ConceptBank:
         Raises:
             PromptError: If the text is not that JSON.
         """
-        return cls._collect(_parse_ontology(text, where), where)
+        return cls._collect(parse_ontology(text, where), where)
 
     @classmethod
-    def _collect(cls, rows: Iterable[tuple[str, str, tuple[str, ...]]], where: str) -> ConceptBank:
+    def _collect(cls, rows: Iterable[Row], where: str) -> ConceptBank:
         found: dict[str, Concept] = {}
         for raw, group, synonyms in rows:
             if not isinstance(raw, str):
@@ -250,63 +248,3 @@ def clean_name(text: str) -> str:
 def _shuffled(seed: int, number: int, size: int) -> tuple[int, ...]:
     order = np.random.default_rng([seed, _ROUND, number]).permutation(size)
     return tuple(int(row) for row in order)
-
-
-def _parse_lines(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    for line in text.lstrip("\ufeff").splitlines():
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        group, colon, names = line.partition(":")
-        if colon:
-            yield from ((name, group, ()) for name in names.split(","))
-        else:
-            yield line, "", ()
-
-
-def _parse_csv(
-    text: str, column: str | None, where: str
-) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
-    try:
-        header = list(reader.fieldnames or ())
-        if not header:
-            raise PromptError(f"no header in {where}: expected one with a column `concept`")
-        chosen = column or next((name for name in _CSV_COLUMNS if name in header), header[0])
-        if chosen not in header:
-            raise PromptError(f"no column {chosen!r} in {where}: found {', '.join(header)}")
-        for row in reader:
-            name, *others = (row.get(chosen) or "").split("," if chosen == "display_name" else "\n")
-            yield name, row.get("group") or "", tuple(others)
-    except csv.Error as error:
-        raise PromptError(f"not a CSV: {where}, line {reader.line_num}: {error}") from error
-
-
-def _parse_ontology(text: str, where: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    try:
-        nodes = json.loads(text)
-        by_id = {str(node["id"]): str(node["name"]) for node in nodes}
-        parents = {str(child): str(node["id"]) for node in nodes for child in node["child_ids"]}
-        hidden = {
-            str(node["id"])
-            for node in nodes
-            if {"abstract", "blacklist"} & set(node.get("restrictions", ()))
-        }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise PromptError(
-            f"not the AudioSet ontology: {where}: expected a JSON list of objects with `id`, "
-            f"`name` and `child_ids`"
-        ) from error
-    for identity, full_name in by_id.items():
-        if identity not in hidden:
-            name, *others = full_name.split(",")
-            yield name, _top(identity, parents, by_id), tuple(others)
-
-
-def _top(identity: str, parents: dict[str, str], by_id: dict[str, str]) -> str:
-    """The name of the topmost ancestor; a cycle in a damaged file ends the climb."""
-    seen = {identity}
-    while (parent := parents.get(identity)) is not None and parent not in seen:
-        seen.add(parent)
-        identity = parent
-    return by_id.get(identity, "")
