@@ -19,13 +19,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cache_store.errors import DataError, SpaceMismatchError, UsageError
+from cache_store.errors import UsageError
 from cache_store.files import DISK, FileLayer
 from cache_store.idset import IdSet
 from cache_store.links import link_content
 from cache_store.manifest import FileEntry, Manifest, SpaceRecord, check_content, newest_manifest
 from cache_store.merge_history import common_terms, joined_steps, last_settings
-from cache_store.opening import check_footers
+from cache_store.merge_inputs import common_space, read_inputs
 from cache_store.shards import read_table
 from cache_store.units import Unit, ids_of, is_among, precision_of, units_of
 from cache_store.writer import CacheWriter, open_writer
@@ -108,8 +108,8 @@ def merge_caches(
         StorageError: If it cannot be written.
     """
     target, folders = Path(out), [Path(one) for one in inputs]
-    manifests = _read(target, folders)
-    space = _common_space(folders, manifests)
+    manifests = read_inputs(target, folders)
+    space = common_space(folders, manifests)
     merger = _Merger(list(zip(folders, manifests, strict=True)), copy, progress)
     if dry:
         return merger.run(None, space)
@@ -122,57 +122,6 @@ def merge_caches(
             return report
     with open_writer(target, layer=layer) as writer:
         return merger.run(writer, space)
-
-
-def _read(target: Path, folders: Sequence[Path]) -> list[Manifest]:
-    if len(folders) < 2:
-        raise UsageError("too few caches to merge", expected="2 or more", found=len(folders))
-    places = [folder.resolve() for folder in folders]
-    for place, folder in zip(places, folders, strict=True):
-        if place == target.resolve():
-            raise UsageError("the new cache is one of the inputs", where=target)
-        if places.count(place) > 1:
-            raise UsageError("a cache comes twice", where=folder)
-    manifests = []
-    for folder in folders:
-        manifest = newest_manifest(folder)
-        if manifest is None:
-            raise DataError("no cache", where=folder, hint="Name folders of caches")
-        check_footers(folder, manifest)
-        manifests.append(manifest)
-    return manifests
-
-
-def _common_space(folders: Sequence[Path], manifests: Sequence[Manifest]) -> SpaceRecord | None:
-    """Return the one space of all inputs that are embedded."""
-    first: tuple[Path, Manifest] | None = None
-    for folder, manifest in zip(folders, manifests, strict=True):
-        if manifest.space is None:
-            continue
-        if first is None:
-            first = folder, manifest
-        if _kind(manifest) != _kind(first[1]):
-            raise SpaceMismatchError(
-                "the caches hold embeddings of different spaces",
-                where=folder,
-                expected=f"{_named(first[1])} as in {first[0]}",
-                found=_named(manifest),
-                hint="Merge caches of one space: embed the captions of one with the model of the "
-                "other, into a new cache",
-            )
-    return first[1].space if first else None
-
-
-def _kind(manifest: Manifest) -> tuple[object, ...]:
-    space = manifest.space
-    return (space.fingerprint, space.dim, manifest.dtype) if space else ()
-
-
-def _named(manifest: Manifest) -> str:
-    space = manifest.space
-    if space is None:
-        return "nothing"
-    return f"{space.name} ({space.fingerprint[:16]}), {manifest.dtype}[{space.dim}]"
 
 
 def _already(
