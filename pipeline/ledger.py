@@ -21,7 +21,6 @@ lease, so there is one writer.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from pipeline.failures import NO_TAKE, FailedPlaces
 from pipeline.ledger_format import ANSWERED, FILE_NAME, LOST, OPEN, damaged, prepare, told
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
+from pipeline.stored_answer import digest_of, stored_answer
 from pipeline.transactions import Transactions
 
 __all__ = ["FILE_NAME", "Ledger", "Totals", "open_ledger"]
@@ -151,13 +151,7 @@ class Ledger:
             return [self.write_begin(request_id, worst) for request_id, worst in attempts]
 
     def fail(self, attempt: int, outcome: str, taken: Amount = NOTHING) -> None:
-        """Mark an attempt as failed.
-
-        Args:
-            attempt: Its number.
-            outcome: Why, in a word.
-            taken: What it may have taken all the same, as after a timeout.
-        """
+        """Mark an attempt as failed, why (a word), and what it may have taken all the same."""
         with self.transactions():
             self.write_fail(attempt, outcome, taken)
 
@@ -299,33 +293,3 @@ def open_ledger(folder: Path, plan: str = "") -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
-
-
-def stored_answer(request_id: str, digest: object, fields: Sequence[object]) -> Answer | None:
-    """The answer in a row of the ledger; None if it is not what was stored.
-
-    Args:
-        request_id: Its request.
-        digest: As the row has it.
-        fields: As `Answer` has them; of any type, since a flipped bit can make a text of bytes.
-    """
-    text, reason, read, written, model = fields
-    if not (isinstance(text, str) and isinstance(reason, str) and isinstance(model, str)):
-        return None
-    if not (isinstance(read, int) and isinstance(written, int)):
-        return None
-    answer = Answer(text, reason, read, written, model)
-    return answer if digest_of(request_id, answer) == digest else None
-
-
-def digest_of(request_id: str, answer: Answer) -> str:
-    """The digest that an answer is stored with, 32 hex."""
-    parts = (
-        request_id,
-        answer.text,
-        answer.finish_reason,
-        str(answer.prompt_tokens),
-        str(answer.completion_tokens),
-        answer.model,
-    )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cache_store.errors import LqtseError
 from cache_store.verify import Fault
-from pipeline.ledger import FILE_NAME, stored_answer
+from pipeline.ledger import FILE_NAME
 from pipeline.ledger_format import VERSION, told, unfinished, version_of
+from pipeline.stored_answer import stored_answer
 
 _MOST = 20  # faults that are told one by one
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.failures import Place, published_places
-from pipeline.ledger import stored_answer
 from pipeline.ledger_format import FILE_NAME, LOST, OPEN, damaged, told, version_of
 from pipeline.llm.amount import NOTHING, Amount
 from pipeline.llm.base import Answer
 from pipeline.llm.batch.book import Entry, open_batches
 from pipeline.standing import Standing
+from pipeline.stored_answer import stored_answer
 
 _AT_ONCE = 500  # ids a query; SQLite's oldest limit on parameters is 999
 _TOKENS = ("prompt_tokens", "completion_tokens", "worst_tokens")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import FILE_NAME, digest_of, open_ledger
+from pipeline.ledger import FILE_NAME, open_ledger
 from pipeline.ledger_check import check_ledger
 from pipeline.ledger_format import prepare
 from pipeline.llm.amount import NOTHING
 from pipeline.llm.base import Answer
+from pipeline.stored_answer import digest_of
 
 
 @pytest.fixture
