@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache_store.errors import DataError, UsageError
+from cache_store.errors import UsageError
 from cache_store.manifest import SpaceRecord
 from cache_store.spaces.audio import fill, prepare, windows
 from cache_store.spaces.base import Embedded, unit
+from cache_store.spaces.clap_parts import check_mel, check_tokenizer
 from cache_store.spaces.fingerprint import fingerprint
 from cache_store.spaces.mel import LogMel, MelSettings
 from cache_store.spaces.precision import pick_precision
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRAINED_TEXT_LIMIT = 77  # tokens: CLAP was trained on no more, though its tokenizer allows 512
-ROUNDED_TO = 64  # rows of the word embedding, in models that round them up for speed
 AUDIO_BATCH = {"cpu": 4, "cuda": 32}  # windows
 TEXT_BATCH = {"cpu": 1024, "cuda": 65536}  # tokens: on a CPU what stays in its caches
 TEXT_SLICE = {"cpu": 2048, "cuda": 32768}  # texts that are tokenised and sorted together
@@ -84,8 +84,8 @@ class ClapSpace:
         if batch_size is not None and batch_size < 1:
             raise UsageError("the batch size must be at least 1", found=batch_size)
         text, audio = model.config.text_config, model.config.audio_config
-        _check_tokenizer(name, tokenizer, text)
-        _check_mel(name, mel, audio)
+        check_tokenizer(name, tokenizer, text)
+        check_mel(name, mel, audio)
         kind = device.partition(":")[0]
         self.name = name
         self.dim = int(model.config.projection_dim)
@@ -263,49 +263,3 @@ def _tokenizer_hash(tokenizer: Any) -> str:
     vocabulary = sorted(tokenizer.get_vocab().items())
     ids = tokenizer(list(PROBES), padding=False, truncation=False)["input_ids"]
     return hashlib.sha256(json.dumps([vocabulary, ids]).encode()).hexdigest()
-
-
-def _check_tokenizer(name: str, tokenizer: Any, text: Any) -> None:
-    # Offline, transformers may answer a missing tokenizer with one of five tokens and no error.
-    size, rows = len(tokenizer), int(text.vocab_size)
-    rounded = rows % ROUNDED_TO == 0 and 0 <= rows - size < 2 * ROUNDED_TO
-    if size != rows and not rounded:
-        raise DataError(
-            "the tokenizer is not the model's",
-            where=name,
-            expected=f"{rows:,} tokens",
-            found=f"{size:,}",
-            hint="Its files (tokenizer.json, or vocab.json and merges.txt) belong beside the model",
-        )
-    if tokenizer.pad_token_id != text.pad_token_id:
-        raise DataError(
-            "the tokenizer pads with another token than the model",
-            where=name,
-            expected=text.pad_token_id,
-            found=tokenizer.pad_token_id,
-        )
-
-
-def _check_mel(name: str, mel: MelSettings, audio: Any) -> None:
-    if mel.mels != audio.num_mel_bins:
-        raise DataError(
-            "the spectrogram has another number of mel bins than the model",
-            where=name,
-            expected=audio.num_mel_bins,
-            found=mel.mels,
-        )
-    most = audio.spec_size * (audio.spec_size // audio.num_mel_bins)
-    if mel.frames > most:
-        raise DataError(
-            "the spectrogram has more frames than the model takes",
-            where=name,
-            expected=f"at most {most}",
-            found=mel.frames,
-        )
-    if mel.slaney == bool(audio.enable_fusion):
-        raise DataError(
-            "feature extractor and model disagree about feature fusion",
-            where=name,
-            expected="truncation 'fusion'" if audio.enable_fusion else "truncation 'rand_trunc'",
-            found="truncation 'rand_trunc'" if mel.slaney else "truncation 'fusion'",
-        )
