@@ -9,6 +9,6 @@ scripted         a fake for trying a set-up; scripted_server is the same behind 
                  scripted_batches (with _files, _lines) its Batch API
 weights          a GGUF file; model_folder is the same for a folder of weights
 select           from the names on the command line to a backend
-dispatch         answers in plan order, from the ledger or the backend
+dispatch         answers in plan order, from the ledger (lookup) or the backend
 retry, prices    attempts that are made again, and what they cost
 """

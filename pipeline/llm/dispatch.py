@@ -26,6 +26,7 @@ from pipeline.llm.attempts import Attempts
 from pipeline.llm.base import Answer, AttemptFailed, Backend
 from pipeline.llm.commits import Commits, Committing
 from pipeline.llm.doubts import Doubts
+from pipeline.llm.lookup import Lookup
 from pipeline.llm.prices import Budget
 from pipeline.llm.retry import Retrier
 from pipeline.llm.source import Answered, End, Result, Traffic, Unanswered
@@ -68,7 +69,6 @@ class Dispatcher:
         grace: float = GRACE,
         commits: Committing | None = None,
     ) -> None:
-        self._request = request
         self._backend = backend
         self.ledger = ledger
         self._retrier = retrier or Retrier()
@@ -87,7 +87,7 @@ class Dispatcher:
         self._pending: dict[asyncio.Task[Answer], tuple[int, Request, Attempts]] = {}
         self._arrived: list[asyncio.Task[Answer]] = []
         self._wake = asyncio.Event()
-        self._looked_up: dict[int, tuple[Request, Answer | None, str | None]] = {}
+        self._lookup = Lookup(request, ledger, concurrency, length)
         self._ready: dict[int, Result] = {}
         self._doubtful = Doubts(concurrency)
         self._stop = asyncio.Event()
@@ -168,7 +168,7 @@ class Dispatcher:
     def _fill(self, unsent: int, reach: int) -> int:
         """Take results from the ledger and launch requests; return the next position to send."""
         while unsent < reach and len(self._pending) < self._most_pending:
-            request, answer, reason = self._look_up(unsent)
+            request, answer, reason = self._lookup.at(unsent)
             if answer is not None:
                 self._ready[unsent] = Answered(request, answer, replayed=True)
                 self.traffic.replayed += 1
@@ -182,22 +182,9 @@ class Dispatcher:
                         self.end = "budget"
                     break
                 self._launch(unsent, request, worst)
-            del self._looked_up[unsent]
+            self._lookup.forget(unsent)
             unsent += 1
         return unsent
-
-    def _look_up(self, place: int) -> tuple[Request, Answer | None, str | None]:
-        """A request, and its answer or why it has none, where the ledger knows; the places after it
-        are looked up with it."""
-        if place not in self._looked_up:
-            places = range(place, int(min(place + self._concurrency, self._length)))
-            requests = [self._request(one) for one in places]
-            ids = [request.id for request in requests]
-            known, given_up = self.ledger.get(ids), self.ledger.given_up(ids)
-            for one, request in zip(places, requests, strict=True):
-                found = (request, known.get(request.id), given_up.get(request.id))
-                self._looked_up[one] = found
-        return self._looked_up[place]
 
     def _launch(self, place: int, request: Request, reserved: Amount) -> None:
         log = Attempts(self, request, reserved)
