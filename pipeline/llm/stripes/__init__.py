@@ -5,7 +5,8 @@
     worker   a `Dispatcher` over one stripe; judges what comes; writes by way of the parent
     remote   the worker's ends of the ledger
     staff    the processes: started, replaced when they die, ended
-    source   the parent: writes for all, puts the results in plan order
+    writes   the transactions of the parent, for all of them
+    source   the parent: puts the results in plan order
     model    what a cache remembers of it
 
 A request costs the parent a few rows in a transaction and a place in a dict: the plan, HTTP, the

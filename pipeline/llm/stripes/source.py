@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cache_store.errors import LqtseError, RemoteError
@@ -20,6 +19,7 @@ from pipeline.llm.source import End, Job, Result, Traffic
 from pipeline.llm.stripes.orders import Orders
 from pipeline.llm.stripes.staff import Hand
 from pipeline.llm.stripes.stripe import BLOCK, Stripe
+from pipeline.llm.stripes.writes import Writes
 
 if TYPE_CHECKING:
     from pipeline.llm.stripes.model import StripedModel
@@ -66,8 +66,7 @@ class StripedSource:
         self._window = WINDOW_FACTOR * concurrency
         self._hands: list[Hand] = []
         self._ready: dict[int, Result] = {}
-        self._writes: list[tuple[Hand, list[tuple[Any, ...]]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writes = Writes(job.ledger, self._not_written)
         self._wake = asyncio.Event()
         self._reach = 0
         self._stopping = False
@@ -132,8 +131,7 @@ class StripedSource:
         finally:
             for hand in self._hands:
                 hand.end()
-            if self._writing is not None:
-                await asyncio.wait([self._writing])
+            await self._writes.settle()
 
     @property
     def _leaving(self) -> bool:
@@ -168,7 +166,7 @@ class StripedSource:
     def _hear(self, hand: Hand, kind: str, values: tuple[Any, ...]) -> None:
         hear: dict[str, Callable[..., None]] = {
             "ready": self._begins,
-            "write": self._write,
+            "write": self._writes.add,
             "give up": self._give_up,
             "results": self._take,
             "hold": self._hold,
@@ -255,39 +253,9 @@ class StripedSource:
             return
         hand.start()
 
-    def _write(self, hand: Hand, writes: list[tuple[Any, ...]]) -> None:
-        self._writes.append((hand, writes))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._commit())
-
-    async def _commit(self) -> None:
-        """One transaction for all that has come meanwhile."""
-        ledger = self._job.ledger
-        act: dict[str, Callable[..., Any]] = {
-            "begin": ledger.write_begin,
-            "fail": ledger.write_fail,
-            "answer": ledger.write_answer,
-        }
-        try:
-            while self._writes:
-                bundles, self._writes = self._writes, []
-                calls: list[Callable[[], Any]] = [
-                    partial(act[kind], *rest) for _, some in bundles for kind, *rest in some
-                ]
-                try:
-                    results = iter(await ledger.transactions.together(calls))
-                except LqtseError as error:
-                    for hand, _ in bundles:
-                        hand.tell("broken", error)
-                    self._error = self._error or error
-                    self._wake.set()
-                    return
-                for hand, some in bundles:
-                    found = [next(results) for _ in some]
-                    hand.keep_book(some, found)
-                    hand.tell("wrote", found)
-        finally:
-            self._writing = None
+    def _not_written(self, error: LqtseError) -> None:
+        self._error = self._error or error
+        self._wake.set()
 
     async def _drain(self) -> None:
         """Let what is in flight arrive: it may be paid for."""
