@@ -63,6 +63,7 @@ class BatchSource:
         self._chooser = Chooser(job, self._pending, 0)
         self._room = Room(options)
         self._learnt: set[str] = set()
+        self._barren = 0
         self._opened = False
         self._over = False
         self._results = KnownResults(job)
@@ -209,11 +210,13 @@ class BatchSource:
         self._pending.remove(pending)
         self._job.budget.settle(worst, tally.spent)
         self._add(tally)
+        self._barren = 0 if tally.answered else self._barren + 1
         verdict = judge(
             batch,
             pending.members,
             tally,
             served=self.traffic.asked > 0,
+            barren=self._barren,
             address=self._model.server.address,
             adapt=lambda failure: self._adapt(failure, pending),
             shown=self._model.server.shown,

@@ -56,6 +56,7 @@ def judge(
     tally: Tally,
     *,
     served: bool,
+    barren: int,
     address: str,
     adapt: Callable[[Failure], bool],
     shown: Callable[[str], str],
@@ -67,6 +68,7 @@ def judge(
         members: Its requests.
         tally: What it brought.
         served: Whether this run got any answer, of this batch or another.
+        barren: Batches in a row without any answer, that this run saw; this one may be among them.
         address: The server's address.
         adapt: Learns from a refusal; True if requests are now made in another way.
         shown: Makes the server's words fit to be shown.
@@ -91,6 +93,8 @@ def judge(
             verdict.again.append(replace(member, attempt=member.attempt + 1))
         elif served:
             verdict.given_up.append((member.request_id, failure.reason))
+        elif barren < ATTEMPTS:  # it failed in runs that are gone: once more, beside others
+            verdict.again.append(member)
         else:
             verdict.error = verdict.error or _fatal(failure, address, shown)
     if verdict.error is None:

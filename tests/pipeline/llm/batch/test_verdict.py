@@ -28,6 +28,7 @@ def judged(
     *,
     batch: Batch | None = None,
     served: bool = True,
+    barren: int = ATTEMPTS,
     members: list[Member] = MEMBERS,
     adapts: bool = False,
 ) -> tuple[Verdict, list[Failure]]:
@@ -44,6 +45,7 @@ def judged(
         members,
         tally,
         served=served,
+        barren=barren,
         address="http://s/v1",
         adapt=adapt,
         shown=str.upper,
@@ -70,12 +72,20 @@ def test_after_its_attempts_a_request_is_given_up_or_ends_a_run_without_answers(
     assert verdict.given_up == []
     assert type(verdict.error) is RemoteError
     assert "WHAT IT SAID" in verdict.error.message
+    verdict, _ = judged(failing("transient", "a"), members=tired, served=False, barren=ATTEMPTS - 1)
+    assert verdict == Verdict(again=tired), "its earlier attempts were another run's"
 
 
 def test_answers_that_a_run_stored_before_it_died_count_as_the_server_s() -> None:
     tired = [*MEMBERS[:2], Member("c", 2, ATTEMPTS)]
     stored = Tally(failures=failing("transient", "c"))  # what is in the ledger is not in the tally
-    how: dict[str, Any] = {"served": False, "address": "s", "adapt": bool, "shown": str}
+    how: dict[str, Any] = {
+        "served": False,
+        "barren": 3,
+        "address": "s",
+        "adapt": bool,
+        "shown": str,
+    }
     verdict = judge(ended("expired"), tired, stored, **how)
     assert verdict == Verdict(given_up=[("c", "word")])
 
