@@ -1,12 +1,14 @@
 """The experiment on real recordings with real CLAP embeddings; see README.md beside this file.
 
     python examples/esc10/run.py DATA [--out esc10-run] [--quick]
+    python examples/esc10/run.py DATA --strategies [--out esc10-run]
 
 Runs public commands and prints each; finished ones are not repeated, so it can be interrupted.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +23,13 @@ CLASSES = (
     *("chainsaw", "clock_tick", "crackling_fire", "crying_baby", "dog"),
     *("helicopter", "rain", "rooster", "sea_waves", "sneezing"),
 )
+# What someone who made these recordings might expect in them: more than is there.
+CONCEPTS = (
+    *("chainsaw", "ticking clock", "crackling fire", "crying baby", "dog barking", "helicopter"),
+    *("rain", "rooster crowing", "sea waves", "sneezing", "bird chirping", "siren", "church bell"),
+    *("wind", "car engine", "footsteps", "thunder", "cat meowing", "train", "crowd of people"),
+)
+POOL = 40  # neighbours that a diverse choice of five looks at
 QUICK = ("--only", "audio", "--only", "top1", "--only", "caption", "--seed", "0")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -35,6 +44,9 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Only audio, top1 and caption, and one seed.")
     ] = False,
+    strategies: Annotated[
+        bool, typer.Option("--strategies", help="Only: strategies, where captions are many.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
 ) -> None:
     """Compare ways to make conditions on ESC-10, asked with text."""
@@ -47,6 +59,9 @@ def main(
             )
     walk = Walk(out)
     here = Path(__file__).parent
+    if strategies:
+        _strategies(walk, data, here / "strategies.toml", jobs)
+        return
     audio, texts, full, without = (
         os.path.relpath(path, out)
         for path in (
@@ -67,6 +82,35 @@ def main(
     if not quick:
         walk.heading("The same with the ten classes' own texts taken out of the cache")
         walk.run("lqtse", "ablate", without, *shared, again=True)
+
+
+def _strategies(walk: Walk, data: Path, plan: Path, jobs: int) -> None:
+    """Train in the space `tiny` with a thousand captions of a grammar, and score fold 3."""
+    walk.heading("A thousand captions, some fifty of each sound, and each recording's nearest")
+    (walk.folder / "concepts.txt").write_text("".join(f"{one}\n" for one in CONCEPTS))
+    write_clips(data, walk.folder / "tiny-clips.csv")
+    chosen = ("-n", 1000, "--backend", "grammar", "--seed", 1, "--concepts", "concepts.txt")
+    walk.run("lqtse-cache", "generate", "tiny-cache", *chosen)
+    walk.run("lqtse-cache", "embed", "tiny-cache", "--space", "tiny")
+    joined = ("tiny-clips.csv", "-o", "tiny-clips.parquet", "-k", POOL)
+    walk.run("lqtse-cache", "join", "tiny-cache", *joined)
+    walk.heading("Train on folds 1 and 2, and score fold 3")
+    words = ("--out", "ablation", "--jobs", jobs)
+    walk.run("lqtse", "ablate", os.path.relpath(plan, walk.folder), *words, again=True)
+
+
+def write_clips(data: Path, path: Path) -> None:
+    """The recordings without their embeddings, which are of another space, as a manifest."""
+    from pyarrow.parquet import read_table
+
+    columns = ("path", "label", "caption", "fold")
+    rows = read_table(data / "esc10_audio.parquet", columns=[*columns]).to_pylist()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            place = os.path.relpath(data / row["path"], path.parent)
+            writer.writerow({**row, "path": place})
 
 
 if __name__ == "__main__":
