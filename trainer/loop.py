@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from cache_store.console import Advance, progress
-from cache_store.errors import DataError
 from trainer.averaging import WeightAverage
 from trainer.batches import grouped, load_batches
 from trainer.checkpoint import (
@@ -41,11 +40,10 @@ from trainer.conditions import StepConditions
 from trainer.config import TrainConfig
 from trainer.embeddings import embed_crops
 from trainer.journal import Journal, Silence
-from trainer.losses import build_loss
 from trainer.models.shared_norm import share_statistics
 from trainer.prepare import Prepared
 from trainer.run import RunFolder
-from trainer.schedule import learning_rate
+from trainer.step import Step
 from trainer.stopping import StopRequest
 from trainer.validation import Validator
 
@@ -117,7 +115,6 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        self._loss = build_loss(config.loss)
         self._validator = None
         if prepared.held_out is not None:
             self._validator = Validator(config, folder, prepared.held_out)
@@ -168,6 +165,7 @@ class Trainer:
             self._average.model.to(accelerator.device)
         if config.compile and not self.finished:
             model = compiled(model, accelerator.device)
+        take = Step(config, self.folder, accelerator, self._conditions, model, optimizer)
         begin, first = time.monotonic(), self.step
         losses: list[float] = []
         mean = math.nan
@@ -180,7 +178,7 @@ class Trainer:
             if not self.step and self._prepared.diagnosis is not None:
                 journal.tell(0, "cache", self._prepared.diagnosis.to_dict())
             for batches in grouped(self._loader(), config.accumulate):
-                losses.append(self._train_step(model, optimizer, batches))
+                losses.append(take(self.step, batches))
                 self.step += 1
                 if self._average is not None:
                     self._average.update(self._model, self.step)
@@ -238,47 +236,6 @@ class Trainer:
             accelerator.num_processes,
             pin_memory=accelerator.device.type == "cuda",
         )
-
-    def _train_step(
-        self, model: Any, optimizer: Any, batches: Sequence[dict[str, torch.Tensor]]
-    ) -> float:
-        """One step; returns its loss, over all batches and processes."""
-        config, accelerator = self.config, self._accelerator
-        rate = learning_rate(
-            self.step,
-            steps=config.steps,
-            peak=config.lr,
-            warmup=config.warmup,
-            kind=config.schedule,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad()
-        total = torch.zeros((), device=accelerator.device)
-        for part, batch in enumerate(batches):
-            condition = self._conditions(
-                self.step, batch["clip"], batch["interferer"], batch["target"], part=part
-            )
-            mixture = batch["mixture"].to(accelerator.device, non_blocking=True)
-            target = batch["target"].to(accelerator.device, non_blocking=True)
-            last = part == len(batches) - 1
-            # The processes' gradients meet once a step, not once a batch.
-            with nullcontext() if last else accelerator.no_sync(model):
-                loss = self._loss(model(mixture, condition), target) / len(batches)
-                accelerator.backward(loss)
-            total += loss.detach()
-        # All processes hear the same, so that they also fail together.
-        value = float(accelerator.reduce(total, "mean"))
-        if not math.isfinite(value):
-            raise DataError(
-                f"the loss is {value} at step {self.step + 1}",
-                where=self.folder.path,
-                hint="Try a lower --lr; the checkpoint before it is kept",
-            )
-        if config.clip_norm:
-            accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-        return value
 
     def _agreed(self, *flags: bool) -> list[bool]:
         """What any process says of each: all have to agree, or the rest waits for ever."""
