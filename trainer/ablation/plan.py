@@ -33,7 +33,7 @@ _TOP = ("baseline", "upper", "seeds", "train", "evaluate", "arm")
 _OURS = ("seed", "out")  # settings of a training that the ablation chooses
 _NOT_HERE = {"sounds", "sounds_count", "worst", "list", "average"}  # settings of other evaluations
 # Settings of an evaluation that came later: results from before keep their names.
-_ADDED = ("worst", "clap_score", "say_not")
+_ADDED = ("worst", "clap_score", "say_not", "precision")
 _NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
@@ -178,10 +178,11 @@ def _job(
     # What was said, not every setting: one that a later version adds changes no name. A run that
     # other defaults made is found by its own record of them (`check_finished`).
     told = {name: value for name, value in settings.items() if name not in _NO_MATTER}
+    usual = {field.name: field.default for field in fields(EvalSettings)}
     measured = {
         name: value
         for name, value in asdict(evaluate).items()
-        if name != "device" and (name not in _ADDED or value)
+        if name != "device" and (name not in _ADDED or value != usual[name])
     }
     text = json.dumps([told, measured], sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:8]

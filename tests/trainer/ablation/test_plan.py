@@ -34,6 +34,18 @@ def test_results_are_named_after_all_that_shapes_them(world: World, tmp_path: Pa
     assert other.jobs[0].results != once
 
 
+def test_a_setting_that_came_later_changes_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    text = '[train]\naudio = "a"\ncache = "c"\n[[arm]]\nname = "top1"\n'
+    path.write_text(text)
+    # As named before `precision` came: else finished ablations would begin anew.
+    (job,) = read_ablation(path, "out").jobs
+    assert job.results.name == "top1-s0-eb008abd.csv"
+    path.write_text(text + '[evaluate]\nprecision = "bf16"\n')
+    (other,) = read_ablation(path, "out").jobs
+    assert other.results.name != job.results.name
+
+
 def test_all_faults_are_told_together(world: World, tmp_path: Path) -> None:
     arms = ARMS.replace('"top1"\nstrategy = "top1"', '"Audio!"\nstrategy = "topp1"\nseed = 3')
     top = 'seeds = [0, 0]\nbaseline = "none"\ncolour = 1'
