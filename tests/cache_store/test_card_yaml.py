@@ -15,7 +15,10 @@ import yaml
 from cache_store import card_yaml, schema
 from cache_store.cache import open_cache
 from cache_store.card import render_card
+from cache_store.compact import compact_cache
 from cache_store.manifest import FileEntry, Manifest
+from cache_store.merge import merge_caches
+from cache_store.removing import remove_captions
 from cache_store.shards import read_table, to_matrix
 from cache_store.text import caption_id
 from cache_store.writer import open_writer
@@ -107,6 +110,37 @@ def test_embeddings_arrive_as_arrays(
         half = torch.float16 if form == "torch" else np.float16
         batch = dataset.with_format(form, dtype=half)[3:8]["embedding"]
         assert (tuple(batch.shape), batch.dtype) == ((5, DIM), half)
+
+
+def test_a_stream_follows_the_cache_through_all_that_changes_it(tmp_path: Path) -> None:
+    path, other, merged = (tmp_path / name for name in ("cache", "other", "merged"))
+
+    def follows(cache: Path) -> None:
+        stream = load(cache, tmp_path, split="train", streaming=True).with_format("torch")
+        rows = list(stream)
+        with open_cache(cache) as store:
+            tables = [read_table(cache / entry.path, ["id"]) for entry in store.manifest.data]
+        ids = [name for table in tables for name in table.column("id").to_pylist()]
+        assert [row["id"] for row in rows] == ids
+        vectors = torch.stack([row["embedding"] for row in rows])
+        np.testing.assert_array_equal(vectors.numpy(), matrix_of(cache).astype(np.float32))
+        # What stopped in the middle goes on from there.
+        begun = iter(stream)
+        first = [next(begun)["id"] for _ in range(4)]
+        again = load(cache, tmp_path, split="train", streaming=True)
+        again.load_state_dict(stream.state_dict())
+        assert first + [row["id"] for row in again] == ids
+
+    for step in range(2):
+        add_step(path, 5, first=5 * step)
+        follows(path)
+    remove_captions(path, ids={caption_id(text) for text in captions(10)[::3]})
+    follows(path)
+    compact_cache(path)
+    follows(path)
+    add_step(other, 8, first=7)
+    merge_caches(merged, [path, other])
+    follows(merged)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
