@@ -9,8 +9,8 @@ between two convolutions is folded into the first of them.
 The speed comes from maps that stay in the processor's cache: a level works on pieces of at most 16
 frames, and what waits is never copied, but handed on as the views that it came in.
 
-In bfloat16, the convolutions of the finest encoder level and the transposed ones stay float32: an
-eighth of the work, and half of the error. So does what is added up from block to block.
+In bfloat16, what the first block adds and the transposed convolutions stay float32: a twelfth of
+the work, and half of the error. So does what is added up from block to block.
 
 Letters: C channels, M frames, m frames of a slice or piece, F bins, D embedding size. Maps of a
 slice are `[1, C, m, F]`, the channels of one frame and bin side by side in memory.
@@ -76,16 +76,12 @@ class SlicedNetwork:
         self._head = model.head.weight[:, :, 0, 0], model.head.bias[:, None]
         depth = len(model.encoder)
 
-        dtypes = [torch.float32, *[kernels.dtype] * (depth - 1)]
         self._encoder = [
-            _Block(block, condition, kernels, dtype)  # type: ignore[arg-type]
-            for block, dtype in zip(model.encoder, dtypes, strict=True)
+            _Block(block, condition, kernels, exact=not level)  # type: ignore[arg-type]
+            for level, block in enumerate(model.encoder)
         ]
-        self._middle = _Block(model.middle, condition, kernels, kernels.dtype)
-        self._decoder = [
-            _Expand(block, condition, kernels, kernels.dtype)  # type: ignore[arg-type]
-            for block in model.decoder
-        ]
+        self._middle = _Block(model.middle, condition, kernels)
+        self._decoder = [_Expand(block, condition, kernels) for block in model.decoder]  # type: ignore[arg-type]
         self._skips = [Queue() for _ in range(depth)]
         # Frames are halved too, but for the coarsest level.
         self._pools = [_Pool(1 if level == depth - 1 else 2) for level in range(depth)]
@@ -151,22 +147,30 @@ class Queue:
 
 
 class _Block:
-    """`ResidualBlock` for one condition; of channels that come in `groups` groups of one size."""
+    """`ResidualBlock` for one condition.
+
+    Args:
+        block, condition, kernels: What it is made of.
+        groups: Groups of as many channels each, that it is given.
+        exact: Whether what it adds is float32 whatever the kernels are.
+    """
 
     def __init__(
         self,
         block: ResidualBlock,
         condition: Tensor,
         kernels: Kernels,
-        dtype: torch.dtype,
         groups: int = 1,
+        exact: bool = False,
     ) -> None:
         self._norm = _Norm(block.norm1, block.shift1(condition)[0])
         inner = _Norm(block.norm2, block.shift2(condition)[0])
-        self._first = _Convolution(kernels.of(block.conv1, dtype, inner.scale), inner.shift)
+        first = kernels.of(block.conv1, kernels.dtype, inner.scale)
+        self._first = _Convolution(first, inner.shift)
         # What the shortcut adds everywhere, the convolution adds in passing.
         bias = None if block.shortcut is None else block.shortcut.bias
-        self._second = _Convolution(kernels.of(block.conv2, dtype), bias)
+        second = kernels.of(block.conv2, torch.float32 if exact else kernels.dtype)
+        self._second = _Convolution(second, bias)
         self._shortcut = None if block.shortcut is None else _Products(block.shortcut, groups)
         self._beside = Queue()
 
@@ -205,13 +209,11 @@ class _Block:
 class _Expand:
     """`DecoderBlock` for one condition."""
 
-    def __init__(
-        self, block: DecoderBlock, condition: Tensor, kernels: Kernels, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, block: DecoderBlock, condition: Tensor, kernels: Kernels) -> None:
         self._norm = _Norm(block.norm, block.shift(condition)[0])
         self._weight = kernels.of(block.expand, torch.float32)
         self._stride = block.expand.stride
-        self._block = _Block(block.block, condition, kernels, dtype, groups=2)
+        self._block = _Block(block.block, condition, kernels, groups=2)
 
     def push(self, pieces: list[Tensor], skip: Queue, last: bool) -> list[Tensor]:
         """Shape: `[1, C, m, F]` to `[1, C', m', F']`, each."""
