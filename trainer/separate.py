@@ -7,7 +7,7 @@
 
 Any sample rate, any length, any number of channels: the estimate has the recording's own. Several
 channels get one mask (`trainer.shared_mask`). Above half the separator's own sample rate the
-estimate is silent, and what is there goes to the residual.
+estimate is silent.
 
 Letters: Q queries, C channels, T samples, D embedding size.
 """
@@ -79,8 +79,8 @@ class Separator:
         Args:
             run: Its folder.
             checkpoint: `best` or `last`.
-            space: A model or table for the queries, as `--space` takes it; "" for the run's own.
-            space_name: Where a `stored:` table's embeddings came from, if its file does not say.
+            space: A model or table for the queries; "" for the run's own.
+            space_name: Where a table's embeddings came from, if its file does not say.
             device: `auto`, `cpu`, `cuda`, `cuda:N`.
             precision: `no` for float32, or `bf16`; see `trainer.precision`.
 
@@ -208,16 +208,15 @@ class Separator:
     ) -> LiveSeparation:
         """Separate a recording that is still going on: `push` blocks, then `finish`.
 
-        The level of the whole is not known yet, so each chunk is normalised by that of what came
-        up to its end: in the beginning, estimates can differ a little from those of `separate`.
+        Each chunk is normalised by the level up to its end: in the beginning, estimates can differ
+        a little from those of `separate`.
 
         Args:
             sample_rate: In Hz.
             channels: C.
             query, negative, condition, shared: As in `separate`.
-            chunk_seconds: The delay, about (`LiveSeparation.latency_seconds`). A short one costs
-                time: chunks then consist mostly of what they have in common. `resunet` on a CPU
-                needs no chunks, and is 4.2 s late.
+            chunk_seconds: The delay, about (`LiveSeparation.latency_seconds`); a short one costs
+                time. `resunet` on a CPU needs no chunks.
 
         Raises:
             UsageError: Neither or both of query and condition, or rates and channels below 1.
@@ -269,8 +268,7 @@ class Separator:
         Args:
             query: What to take out; or give `condition`.
             condition: An embedding of the run's space.
-            negative: What to leave in. The run says how far to steer (`negative` of its
-                training); one that was not trained for it is steered by 0.5.
+            negative: What to leave in; how far to steer, the run says, or 0.5 if it does not.
 
         Shape:
             condition: `[D]`. Output: float32 `[D]`, unit norm.
@@ -292,9 +290,7 @@ class Separator:
         samples = check_waveform(waveform, sample_rate)
         mixture = np.atleast_2d(samples)
         blocks = separate_stream(
-            self.model,
-            lambda: iter([mixture]),
-            conditions,
+            *(self.model, lambda: iter([mixture]), conditions),
             channels=len(mixture),
             sample_rate=sample_rate,
             samples=mixture.shape[1],

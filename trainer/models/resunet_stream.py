@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from trainer.models.base import SeparatorStream
 from trainer.models.resunet import ResUNet, magnitudes, rotate
-from trainer.models.resunet_slices import Kernels, Queue, SlicedNetwork
+from trainer.models.resunet_layers import Queue
+from trainer.models.resunet_slices import Kernels, SlicedNetwork
 from trainer.models.stft_blocks import BlockAnalysis, BlockSynthesis
 
 SLICE_FRAMES = 64

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.trainer.models.test_resunet import TINY, lively, noise, plain, unit
 from trainer.models.resunet import ResUNet, ResUNetSize
-from trainer.models.resunet_slices import PIECE_FRAMES, Kernels, Queue, SlicedNetwork
+from trainer.models.resunet_slices import PIECE_FRAMES, Kernels, SlicedNetwork
 
 
 def through(model: ResUNet, heard: Tensor, frames: int) -> list[Tensor]:
@@ -66,13 +66,3 @@ def test_weights_are_laid_out_once_for_all_conditions() -> None:
         SlicedNetwork(kernels, unit(1, 5))
         SlicedNetwork(kernels, unit(1, 5, seed=2))
     assert kernels.of(model.middle.conv1, torch.float32) is first
-
-
-def test_frames_are_taken_in_the_order_that_they_were_put() -> None:
-    queue = Queue()
-    for begin, end in ((0, 3), (3, 3), (3, 4), (4, 9)):
-        queue.put(torch.arange(begin, end).reshape(1, 1, -1, 1))
-    assert [part.flatten().tolist() for part in queue.take(5)] == [[0, 1, 2], [3], [4]]
-    assert queue.frames == 4
-    assert queue.take(0) == []
-    assert torch.cat(queue.take(4), dim=2).flatten().tolist() == [5, 6, 7, 8]
