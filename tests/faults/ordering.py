@@ -4,7 +4,7 @@ The scripted server speaks HTTP in the process that has the accident, but every 
 beyond their reach (`memory`) before anything comes of it, so the next run finds the server as the
 last one left it. From that file alone follows what was ordered and paid, whatever the disk says.
 
-Two batches are at the server at once, one ends early, some requests fail once, one always.
+One batch ends early, some requests fail once, one always.
 """
 
 from __future__ import annotations
