@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from cache_store.errors import AudioError, UsageError
-from trainer.conditioning.negative import NEGATIVE, steer_away
+from trainer.conditioning.negative import negated
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from trainer.models import SeparatorModel
     from trainer.queries import TextQueries
     from trainer.run import RunRecord
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def condition_for(
     queries: TextQueries,
     record: RunRecord,
+    model: SeparatorModel,
     query: str | None,
     condition: ArrayLike | None,
     negative: str | None,
@@ -32,19 +34,21 @@ def condition_for(
     Args:
         queries: From text to condition.
         record: The run.
+        model: Its separator.
         query: What to take out, or None.
         condition: An embedding, or None.
         negative: What to leave in, or None.
 
     Shape:
-        condition: `[D]`. Output: float32 `[D]`, unit norm.
+        condition: `[D]`. Output: float32 `[D]`, unit norm, or `[2 D]`.
     """
     if (query is None) == (condition is None):
         raise UsageError("give a query or a condition, one of them")
     wanted = _embedded(queries, query) if query is not None else _vector(record, condition)
     if negative is None:
         return wanted
-    return steer_away(wanted, _embedded(queries, negative), record.negative or NEGATIVE)
+    unwanted = _embedded(queries, negative)
+    return negated(wanted, unwanted, record.negative, takes_negative=model.takes_negative)
 
 
 def check_waveform(waveform: ArrayLike, sample_rate: int) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.conditioning.base import uniform
-from trainer.conditioning.negative import steer_away
+from trainer.conditioning.negative import beside, steer_away
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class StepConditions:
         rank: Of this process.
         world: How many processes.
         hear: Embeds the targets of a step, [B, T] to [B, D] at unit norm; None to go by clips.
+        takes_negative: Whether the separator takes what is not wanted as a second half of its
+            condition; else the first is steered away from it.
 
     Attributes:
         seconds: Spent here so far.
@@ -53,6 +55,7 @@ class StepConditions:
         rank: int = 0,
         world: int = 1,
         hear: Callable[[Tensor], Tensor] | None = None,
+        takes_negative: bool = False,
     ) -> None:
         self.seconds = 0.0
         self._config = config
@@ -61,6 +64,7 @@ class StepConditions:
         self._rank, self._world = rank, world
         self._parts = world * config.accumulate
         self._hear = hear
+        self._takes_negative = takes_negative
 
     def __call__(
         self,
@@ -81,7 +85,8 @@ class StepConditions:
             part: Which of the step's accumulated batches, from 0.
 
         Shape:
-            clips, interferers: [B]; targets: [B, T]. Output: float32 [B, D], unit norm.
+            clips, interferers: [B]; targets: [B, T]. Output: float32 [B, D], unit norm; [B, 2 D]
+            where the configuration asks for negatives and the separator takes them.
         """
         begin = time.monotonic()
         place = part * self._world + self._rank
@@ -91,11 +96,14 @@ class StepConditions:
         condition = self._draw(_DRAWS, step, place, clips, heard)
         if self._config.negative:
             unwanted = self._draw(_OTHERS, step, place, interferers)
-            steered = steer_away(condition, unwanted, self._config.negative)
             generator = self._generator(_NEGATIVES, step)
             chosen = uniform(condition, (self._parts * len(clips), 1), generator)
             with_negative = _share(chosen, place, len(clips)) < self._config.negative_share
-            condition = steered.where(with_negative, condition)
+            if self._takes_negative:
+                condition = beside(condition, unwanted * with_negative)
+            else:
+                steered = steer_away(condition, unwanted, self._config.negative)
+                condition = steered.where(with_negative, condition)
         self.seconds += time.monotonic() - begin
         return condition
 

@@ -23,7 +23,7 @@ from cache_store.errors import storage_errors
 from cache_store.files import replace_file
 from trainer.clap_score import SCORES, ClapScorer, load_ears
 from trainer.clip_audio import ClipAudio
-from trainer.conditioning.negative import NEGATIVE, steer_away
+from trainer.conditioning.negative import negated
 from trainer.embeddings import clip_embeddings
 from trainer.eval_settings import EvalSettings
 from trainer.held_out import plan_mixtures
@@ -85,7 +85,9 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     """
     from cache_store.spaces.base import pick_device
 
-    model, record = load_model(RunFolder(Path(run)), settings.checkpoint)
+    model, record = load_model(
+        RunFolder(Path(run)), settings.checkpoint, space=settings.space
+    )
     ears = load_run_ears(record, settings)
     table = read_clips(
         settings.audio,
@@ -101,7 +103,9 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     conditions = held_out.texts
     if settings.say_not:
         unwanted = vectors[[plan.interferer for plan in held_out.plans]]
-        conditions = steer_away(conditions, unwanted, record.negative or NEGATIVE)
+        conditions = negated(
+            conditions, unwanted, record.negative, takes_negative=model.takes_negative
+        )
     with model.at_precision():
         estimates = separate_all(model, held_out.mixtures, conditions, _BATCH)
     scores = all_metrics(estimates, held_out.targets, held_out.mixtures)

@@ -125,6 +125,7 @@ class Trainer:
             accelerator.process_index,
             accelerator.num_processes,
             _hear(prepared.ears, config.sample_rate),
+            model.takes_negative,
         )
 
     def restore(self) -> None:

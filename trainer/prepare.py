@@ -26,6 +26,7 @@ from trainer.config import TrainConfig
 from trainer.diagnosis import Diagnosis
 from trainer.embeddings import clip_embeddings
 from trainer.held_out import plan_mixtures
+from trainer.models import needs_tower
 from trainer.queries import TextQueries, check_space, column_texts, is_model
 from trainer.run import RunFolder
 from trainer.stored_neighbours import stored_neighbours
@@ -34,6 +35,7 @@ from trainer.validate import HeldOut, render_held_out
 if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
     from cache_store.spaces.base import Space
+    from cache_store.spaces.tower import AudioTower
 
 VALIDATION_SEED = 2024  # of the held-out mixtures: the same for every run, whatever its own seed
 
@@ -52,6 +54,7 @@ class Prepared:
         space: The space of the conditions.
         space_spec: What the user named to load it, "" for none.
         ears: The model that embeds the targets of a step; None where conditions go by clips.
+        tower: The audio tower that the separator hears through; None for one that needs none.
         cache: The cache: `path`, manifest `number`, `data_hash`.
         rejects: The clips that were left out.
         notes: What a user should know, a line each.
@@ -66,6 +69,7 @@ class Prepared:
     space: SpaceRecord
     space_spec: str
     ears: Space | None
+    tower: AudioTower | None
     cache: dict[str, Any]
     rejects: tuple[ClipReject, ...]
     notes: tuple[str, ...]
@@ -88,6 +92,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
     cache = open_cache(config.cache)
     loader = _SpaceLoader(config, cache.space)
     ears = loader.ears() if config.embedding == "crop" else None
+    tower = loader.tower() if needs_tower(config.model) else None
     table = _read(config.audio, config)
     clips, rejects = usable(table.where(config.where), sample_rate=config.sample_rate)
     clips = loader.embedded(clips, folder.embeddings("train"))
@@ -127,6 +132,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         cache.space,
         lasting(config.space),
         ears,
+        tower,
         record,
         tuple(rejects),
         tuple(notes),
@@ -176,6 +182,26 @@ class _SpaceLoader:
                 hint='Name one with --space, or leave `embedding` at "clip"',
             )
         return space
+
+    def tower(self) -> AudioTower:
+        """The audio tower of the space.
+
+        Raises:
+            UsageError: There is no model, or none that hears.
+        """
+        from cache_store.spaces import audio_tower
+        from cache_store.spaces.tower import Hearing
+
+        space = self.load() if self.spec else None
+        if not isinstance(space, Hearing):
+            raise UsageError(
+                f"the model `{self._config.model}` hears through the audio tower of the cache's "
+                "space, and stored embeddings have none",
+                found=self.spec or self._record.name,
+                hint="Name the CLAP that made the embeddings (--space laion:CHECKPOINT | "
+                "hf:ID_OR_FOLDER), or train another --model, tdf say",
+            )
+        return audio_tower(space)
 
     def embedded(self, clips: ClipTable, store: Any) -> ClipTable:
         """The clips with embeddings of the cache's space. Shape: `[n, D]`"""

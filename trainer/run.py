@@ -174,9 +174,15 @@ def read_record(folder: RunFolder) -> RunRecord:
     )
 
 
-def build_from_record(record: RunRecord) -> SeparatorModel:
-    """The separator of a run, with its initial weights."""
+def build_from_record(record: RunRecord, space: str = "") -> SeparatorModel:
+    """The separator of a run, with its initial weights.
+
+    Args:
+        record: The run.
+        space: Where its audio tower is, if it has one and it is not where it was; see `run_tower`.
+    """
     from trainer.models import build_model
+    from trainer.towers import run_tower
 
     return build_model(
         record.model,
@@ -184,27 +190,33 @@ def build_from_record(record: RunRecord) -> SeparatorModel:
         condition_dim=record.space.dim,
         sample_rate=record.sample_rate,
         seed=record.seed,
+        tower=run_tower(record, space),
     )
 
 
-def load_model(folder: RunFolder, which: str = "best") -> tuple[SeparatorModel, RunRecord]:
+def load_model(
+    folder: RunFolder, which: str = "best", *, space: str = ""
+) -> tuple[SeparatorModel, RunRecord]:
     """The trained separator of a run, ready for inference on the CPU.
 
     Args:
         folder: The run.
         which: `best` or `last`; a run without validation has no best one, and then its last is
             taken.
+        space: As `build_from_record` takes it.
 
     Raises:
-        DataError: There is no run, no checkpoint yet, or a file is not ours.
-        MismatchError: The checkpoint is of another model than the record says.
+        DataError: There is no run, no checkpoint yet, or a file is not ours; or the audio tower
+            that it hears through is missing.
+        MismatchError: The checkpoint is of another model than the record says, or the tower is
+            another.
     """
     from trainer.checkpoint import load_checkpoint, load_weights
 
     record = read_record(folder)
     path = checkpoint_path(folder, which)
     checkpoint = load_checkpoint(path)
-    model = build_from_record(record)
+    model = build_from_record(record, space)
     load_weights(model, checkpoint.weights, path)
     return model.eval(), record
 

@@ -92,7 +92,7 @@ class Separator:
         from cache_store.spaces.base import pick_device
 
         folder = RunFolder(Path(run))
-        model, record = load_model(folder, checkpoint)
+        model, record = load_model(folder, checkpoint, space=space)
         set_precision(model, precision)
         queries = TextQueries(
             record.space,
@@ -263,7 +263,7 @@ class Separator:
         *,
         negative: str | None = None,
     ) -> torch.Tensor:
-        """The condition for a query, steered away from a negative one if there is one.
+        """The condition for a query, and for a negative one if there is one.
 
         Args:
             query: What to take out; or give `condition`.
@@ -271,13 +271,14 @@ class Separator:
             negative: What to leave in; how far to steer, the run says, or 0.5 if it does not.
 
         Shape:
-            condition: `[D]`. Output: float32 `[D]`, unit norm.
+            condition: `[D]`. Output: float32 `[D]`, unit norm; `[2 D]`, wanted and unwanted, for
+            a separator that was trained to take both.
 
         Raises:
             UsageError: Neither or both of query and condition, an empty text, or not a condition.
             DataError: A text's embedding is not known.
         """
-        return condition_for(self.queries, self.record, query, condition, negative)
+        return condition_for(self.queries, self.record, self.model, query, condition, negative)
 
     def _in_memory(
         self,

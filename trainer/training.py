@@ -237,6 +237,7 @@ def _model(
         condition_dim=prepared.space.dim,
         sample_rate=config.sample_rate,
         seed=config.seed,
+        tower=prepared.tower,
     )
     record = RunRecord(
         strategy=config.strategy,

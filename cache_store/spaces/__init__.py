@@ -10,14 +10,20 @@ Only `hf:` with a hub id, or a tokenizer named with `hf:`, ever reaches for a ne
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cache_store.errors import UsageError
 from cache_store.spaces.base import Embedded, Space, pick_device, stream_text, unit
 from cache_store.spaces.precision import only_float32, pick_precision
+
+if TYPE_CHECKING:
+    from cache_store.spaces.tower import AudioTower
 
 __all__ = [
     "SPACE_SPECS",
     "Embedded",
     "Space",
+    "audio_tower",
     "load_space",
     "pick_device",
     "pick_precision",
@@ -74,3 +80,20 @@ def load_space(
         place = pick_device(device)
         return load_laion(rest, device=place, batch_size=batch_size, precision=precision)
     raise UsageError("not an embedding space", where=spec, expected=SPACE_SPECS)
+
+
+def audio_tower(space: Space) -> AudioTower:
+    """The audio tower of a space by its stages, frozen, and a copy: on the device of the space.
+
+    Raises:
+        UsageError: The space has none: its embeddings are only looked up.
+    """
+    from cache_store.spaces.tower import Hearing
+
+    if not isinstance(space, Hearing):
+        raise UsageError(
+            "this embedding space has no audio tower",
+            where=space.name,
+            expected="tiny | laion:CHECKPOINT | hf:ID_OR_FOLDER",
+        )
+    return space.audio_tower()

@@ -39,6 +39,8 @@ from cache_store.spaces.text_tower import TextTower
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cache_store.spaces.htsat import HtsatTower
+
 TRAINED_TEXT_LIMIT = 77  # tokens: CLAP was trained on no more, though its tokenizer allows 512
 AUDIO_BATCH = {"cpu": 4, "cuda": 32}  # windows
 TEXT_BATCH = {"cpu": 1024, "cuda": 65536}  # tokens: on a CPU what stays in its caches
@@ -125,6 +127,12 @@ class ClapSpace:
     def record(self) -> SpaceRecord:
         """What a cache remembers of the space."""
         return SpaceRecord(self.name, self.fingerprint, self.dim)
+
+    def audio_tower(self) -> HtsatTower:
+        """Its audio tower by its stages; see `cache_store.spaces.tower`."""
+        from cache_store.spaces.htsat import HtsatTower
+
+        return HtsatTower(self._model.audio_model.audio_encoder, self._mel, self.fingerprint)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, in their order. Shape: `[n, D]`, unit norm."""

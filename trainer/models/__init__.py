@@ -4,6 +4,7 @@
     base    a U-Net for 16 kHz and more, on a GPU
     resunet AudioSep's separator, for 32 kHz and a GPU; what its checkpoints are read into
     tdf     a U-Net that mixes along frequency too, with a real mask, for minutes on a CPU
+    clapsep the frozen audio tower of the conditions' space, adapters in it, and a decoder
 
 A name stands for a size, and a size knows how to build its separator: see `trainer.models.base` for
 what that is, and for how to add one.
@@ -14,18 +15,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cache_store.errors import ConfigError, UsageError
-from trainer.models.base import ModelSize, SeparatorModel, SeparatorStream
+from trainer.models.base import ModelSize, SeparatorModel, SeparatorStream, TowerSize
+from trainer.models.clapsep import ClapSep, ClapSepSize
 from trainer.models.resunet import ResUNet, ResUNetSize
 from trainer.models.tdf import TdfSize, TdfUNet
 from trainer.models.unet import FilmUNet, UNetSize
 
+if TYPE_CHECKING:
+    from cache_store.spaces.tower import AudioTower
+
 __all__ = [
     "MODELS",
+    "ClapSep",
+    "ClapSepSize",
     "FilmUNet",
     "ModelSize",
     "ResUNet",
@@ -34,8 +41,10 @@ __all__ = [
     "SeparatorStream",
     "TdfSize",
     "TdfUNet",
+    "TowerSize",
     "UNetSize",
     "build_model",
+    "needs_tower",
     "parse_sizes",
     "resolve_size",
     "size_record",
@@ -46,6 +55,7 @@ MODELS: dict[str, ModelSize] = {
     "base": UNetSize(channels=(32, 64, 128, 192, 256), depth=1, patch=(4, 2), condition=128),
     "resunet": ResUNetSize(channels=(32, 64, 128, 256, 384, 384)),
     "tdf": TdfSize(channels=(24, 48, 96), depth=1, patch=(4, 4), squeeze=2, condition=64),
+    "clapsep": ClapSepSize(),
 }
 
 
@@ -56,6 +66,7 @@ def build_model(
     condition_dim: int,
     sample_rate: int,
     seed: int = 0,
+    tower: AudioTower | None = None,
 ) -> SeparatorModel:
     """Build a separator with fresh weights; the same seed gives the same weights.
 
@@ -65,14 +76,18 @@ def build_model(
         condition_dim: D, the size of the condition.
         sample_rate: Of the audio, in Hz.
         seed: Of the initial weights. The global random state is left as it was.
+        tower: The audio tower of the conditions' space, for a model that `needs_tower`; it becomes
+            part of the model.
 
     Raises:
-        UsageError: There is no model of that name.
+        UsageError: There is no model of that name, or it needs a tower and there is none.
         ConfigError: `sizes` cannot work.
     """
     size = resolve_size(name, sizes or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(size, TowerSize) and tower is not None:
+            return size.build_on(tower, condition_dim=condition_dim, sample_rate=sample_rate)
         return size.build(condition_dim=condition_dim, sample_rate=sample_rate)
 
 
@@ -100,6 +115,15 @@ def resolve_size(name: str, sizes: Mapping[str, Any]) -> ModelSize:
     if faults := [*unknown, *size.faults()]:
         raise ConfigError(faults)
     return size
+
+
+def needs_tower(name: str) -> bool:
+    """Whether the separator called `name` hears through the audio tower of its conditions' space.
+
+    Raises:
+        UsageError: There is no model of that name.
+    """
+    return isinstance(resolve_size(name, {}), TowerSize)
 
 
 def parse_sizes(text: str) -> dict[str, Any]:

@@ -14,8 +14,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from cache_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from cache_store.spaces.tower import AudioTower
 
 
 @dataclass(frozen=True)
@@ -43,24 +50,9 @@ class ModelSize(ABC):
         """
 
 
-class SeparatorStream(ABC):
-    """One signal through a separator, in blocks of any lengths, for one condition.
+from typing import TYPE_CHECKING
 
-    What comes out is, to rounding, what the separator gives for the whole.
-    """
-
-    @property
-    @abstractmethod
-    def latency(self) -> int:
-        """Samples that have to follow one until it comes out, at most."""
-
-    @abstractmethod
-    def push(self, mixture: Tensor) -> Tensor:
-        """Take a block; what is done by now. Shape: `[T]` to float32 `[T']`."""
-
-    @abstractmethod
-    def finish(self) -> Tensor:
-        """What is left: together, as many samples as came in. Shape: float32 `[T]`."""
+import torch
 
 
 class SeparatorModel(nn.Module, ABC):
@@ -74,13 +66,17 @@ class SeparatorModel(nn.Module, ABC):
         size: What it was built by.
         sample_rate: In Hz.
         condition_dim: D.
-        precision: In which to infer, one of `trainer.precision.INFERENCE`.
+from typing import TYPE_CHECKING
+
+import torch
     """
 
     size: ModelSize
     sample_rate: int
     condition_dim: int
-    precision: str = "no"
+from typing import TYPE_CHECKING
+
+import torch
 
     @property
     @abstractmethod
@@ -113,13 +109,14 @@ class SeparatorModel(nn.Module, ABC):
 
         Args:
             mixture: Samples.
-            condition: Unit norm.
+            condition: Unit norm; two of them side by side where the separator `takes_negative`,
+                the second zeros for nothing.
             level: The RMS of the whole recording that `mixture` is a chunk of, for separators that
                 normalise by it; the mixture's own by default.
 
         Shape:
             - mixture: `[B, T]`, any T from 1 on
-            - condition: `[B, D]`
+            - condition: `[B, D]`, or `[B, 2 D]`
             - level: `[B]`
             - returns: float32 `[B, T]`
         """

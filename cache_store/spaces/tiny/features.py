@@ -40,9 +40,7 @@ PREPROCESSING = {
 @lru_cache(maxsize=1)
 def mel_filters() -> Tensor:
     """Triangular mel filters with unit peaks. Shape: [N_FFT // 2 + 1, F]."""
-    edges = torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)
-    low, high = 2595 * torch.log10(1 + edges / 700)
-    points = 700 * (10 ** (torch.linspace(float(low), float(high), BANDS + 2).double() / 2595) - 1)
+    points = _points()
     bins = torch.arange(N_FFT // 2 + 1, dtype=torch.float64)[:, None] * SAMPLE_RATE / N_FFT
     rise = (bins - points[:-2]) / (points[1:-1] - points[:-2])
     fall = (points[2:] - bins) / (points[2:] - points[1:-1])
@@ -53,6 +51,19 @@ def mel_filters() -> Tensor:
         filters[nearest, torch.arange(BANDS)], min=0.5
     )
     return filters.float()
+
+
+def band_hz() -> list[float]:
+    """The middle of each band, in Hz."""
+    middles: list[float] = _points()[1:-1].tolist()
+    return middles
+
+
+def _points() -> Tensor:
+    """Where the triangles begin, peak and end, in Hz. Shape: [F + 2]."""
+    edges = torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)
+    low, high = 2595 * torch.log10(1 + edges / 700)
+    return 700 * (10 ** (torch.linspace(float(low), float(high), BANDS + 2).double() / 2595) - 1)
 
 
 def mel_db(waveforms: Tensor) -> Tensor:

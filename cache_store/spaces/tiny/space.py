@@ -26,6 +26,7 @@ from cache_store.spaces.tiny.model import DIM, TinyClap
 
 if TYPE_CHECKING:
     from cache_store.manifest import SpaceRecord
+    from cache_store.spaces.tiny.tower import TinyTower
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 _CLIP_BATCH = 16  # windows at once: more only costs memory
@@ -72,6 +73,12 @@ class TinySpace:
         from cache_store.manifest import SpaceRecord
 
         return SpaceRecord(self.name, self.fingerprint, self.dim)
+
+    def audio_tower(self) -> TinyTower:
+        """Its audio tower by its stages; see `cache_store.spaces.tower`."""
+        from cache_store.spaces.tiny.tower import TinyTower
+
+        return TinyTower(self._model.audio, self.fingerprint)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, in their order.
