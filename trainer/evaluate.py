@@ -85,9 +85,7 @@ def evaluate(run: str | Path, settings: EvalSettings) -> Evaluation:
     """
     from cache_store.spaces.base import pick_device
 
-    model, record = load_model(
-        RunFolder(Path(run)), settings.checkpoint, space=settings.space
-    )
+    model, record = load_model(RunFolder(Path(run)), settings.checkpoint, space=settings.space)
     ears = load_run_ears(record, settings)
     table = read_clips(
         settings.audio,

@@ -57,9 +57,7 @@ def evaluate_list(run: str | Path, settings: EvalSettings) -> tuple[Evaluation, 
 
     column = "labels" if settings.queries == "label" else "caption"
     listed = read_list(settings.list, settings.audio, column)
-    model, record = load_model(
-        RunFolder(Path(run)), settings.checkpoint, space=settings.space
-    )
+    model, record = load_model(RunFolder(Path(run)), settings.checkpoint, space=settings.space)
     ears = load_run_ears(record, settings)
     scorer = ClapScorer(ears, record.sample_rate) if ears is not None else None
     texts = list(dict.fromkeys(row.query for row in listed.rows))

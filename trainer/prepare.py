@@ -24,11 +24,11 @@ from trainer.conditioning import build_strategy
 from trainer.conditioning.conditioner import Conditioner
 from trainer.config import TrainConfig
 from trainer.diagnosis import Diagnosis
-from trainer.embeddings import clip_embeddings
 from trainer.held_out import plan_mixtures
 from trainer.models import needs_tower
-from trainer.queries import TextQueries, check_space, column_texts, is_model
+from trainer.queries import TextQueries, column_texts
 from trainer.run import RunFolder
+from trainer.space_loader import SpaceLoader
 from trainer.stored_neighbours import stored_neighbours
 from trainer.validate import HeldOut, render_held_out
 
@@ -90,7 +90,7 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
     """
     notes: list[str] = []
     cache = open_cache(config.cache)
-    loader = _SpaceLoader(config, cache.space)
+    loader = SpaceLoader(config, cache.space)
     ears = loader.ears() if config.embedding == "crop" else None
     tower = loader.tower() if needs_tower(config.model) else None
     table = _read(config.audio, config)
@@ -137,84 +137,6 @@ def prepare(config: TrainConfig, folder: RunFolder, device: torch.device) -> Pre
         tuple(rejects),
         tuple(notes),
     )
-
-
-class _SpaceLoader:
-    """The run's embedding space, loaded once and only if something has to be embedded.
-
-    Args:
-        config: Names it, or leaves it to the cache.
-        record: The cache's space.
-    """
-
-    def __init__(self, config: TrainConfig, record: SpaceRecord) -> None:
-        self.spec = config.space or (record.name if is_model(record) else "")
-        self._config = config
-        self._record = record
-        self._space: Space | None = None
-        if config.space:
-            self.load()
-
-    def load(self) -> Space:
-        """The space; the cache's own."""
-        if self._space is None:
-            from cache_store.spaces import load_space
-
-            self._space = load_space(
-                self.spec,
-                device=self._config.device if self._config.device != "mps" else "cpu",
-                space_name=self._config.space_name or None,
-            )
-            check_space(self._space.record, self._record, f"--space {self.spec}")
-        return self._space
-
-    def ears(self) -> Space:
-        """The space, with an audio tower.
-
-        Raises:
-            UsageError: There is no model, or none that hears.
-        """
-        space = self.load() if self.spec else None
-        if space is None or space.sample_rate <= 0:
-            raise UsageError(
-                '`embedding = "crop"` needs a model that embeds audio in every step',
-                found=space.name if space is not None else "stored embeddings alone",
-                hint='Name one with --space, or leave `embedding` at "clip"',
-            )
-        return space
-
-    def tower(self) -> AudioTower:
-        """The audio tower of the space.
-
-        Raises:
-            UsageError: There is no model, or none that hears.
-        """
-        from cache_store.spaces import audio_tower
-        from cache_store.spaces.tower import Hearing
-
-        space = self.load() if self.spec else None
-        if not isinstance(space, Hearing):
-            raise UsageError(
-                f"the model `{self._config.model}` hears through the audio tower of the cache's "
-                "space, and stored embeddings have none",
-                found=self.spec or self._record.name,
-                hint="Name the CLAP that made the embeddings (--space laion:CHECKPOINT | "
-                "hf:ID_OR_FOLDER), or train another --model, tdf say",
-            )
-        return audio_tower(space)
-
-    def embedded(self, clips: ClipTable, store: Any) -> ClipTable:
-        """The clips with embeddings of the cache's space. Shape: `[n, D]`"""
-        from dataclasses import replace
-
-        stored = clips.embeddings is not None
-        space = None if stored or not self.spec else self.load()
-        vectors = clip_embeddings(clips, expected=self._record, space=space, store=store)
-        return clips if stored else replace(clips, embeddings=vectors, space=self._record)
-
-    def queries(self, cache: Cache) -> TextQueries:
-        """Text queries of this space."""
-        return TextQueries(self._record, spec=self._config.space, cache=cache, space=self._space)
 
 
 def lasting(spec: str) -> str:

@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -110,6 +109,5 @@ def frozen(module: nn.Module) -> nn.Module:
 def group_means(values: Sequence[float], size: int) -> tuple[float, ...]:
     """The mean of every `size` values in a row; what is left over is left."""
     return tuple(
-        sum(values[begin : begin + size]) / size
-        for begin in range(0, len(values) - size + 1, size)
+        sum(values[begin : begin + size]) / size for begin in range(0, len(values) - size + 1, size)
     )

@@ -106,6 +106,24 @@ def test_a_share_of_the_mixtures_is_steered_away_from_the_interferer() -> None:
     assert 0.17 < float(away.float().mean()) < 0.33
 
 
+def test_a_separator_that_takes_negatives_is_given_them_beside_what_is_wanted() -> None:
+    clips, others = torch.arange(12).repeat(40), torch.arange(12).flip(0).repeat(40)
+    settings = config(strategy="audio", negative=0.5, negative_share=0.25)
+    made = Conditioner(build_strategy("audio"), AUDIO)
+    found = StepConditions(settings, made, CPU, takes_negative=True)(0, clips, others)
+    assert found.shape == (480, 16)
+    wanted, unwanted = found.split(8, dim=1)
+    torch.testing.assert_close(wanted, AUDIO[clips])
+    told = unwanted.abs().amax(dim=1) > 0
+    torch.testing.assert_close(unwanted[told], AUDIO[others][told])
+    # The same mixtures as are steered away for other separators; 480 draws at 0.25.
+    steered = StepConditions(settings, made, CPU)(0, clips, others)
+    assert torch.equal(told, (steered - AUDIO[clips]).abs().amax(dim=1) > 1e-6)
+    assert 0.17 < float(told.float().mean()) < 0.33
+    plain = StepConditions(config(strategy="audio"), made, CPU, takes_negative=True)
+    assert plain(0, clips, others).shape == (480, 8)
+
+
 def test_a_run_says_that_it_heeds_negative_queries(world: World, tmp_path: Any) -> None:
     from trainer import Separator
     from trainer.training import train

@@ -74,7 +74,9 @@ def train(
             help="Steer conditions away from the interferer's, for `separate --not`: 0.5."
         ),
     ] = None,
-    model: Annotated[Optional[str], typer.Option(help="small, base, tdf, resunet or clapsep.")] = None,
+    model: Annotated[
+        Optional[str], typer.Option(help="small, base, tdf, resunet or clapsep.")
+    ] = None,
     sizes: Annotated[
         Optional[str],
         typer.Option(help='What to change of its sizes: "channels=8,16,32 depth=2".'),

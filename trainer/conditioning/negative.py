@@ -30,9 +30,7 @@ def steer_away(positive: Tensor, negative: Tensor, factor: float = NEGATIVE) -> 
     return unit((1 + factor) * unit(positive) - factor * unit(negative))
 
 
-def negated(
-    positive: Tensor, negative: Tensor, trained: float, *, takes_negative: bool
-) -> Tensor:
+def negated(positive: Tensor, negative: Tensor, trained: float, *, takes_negative: bool) -> Tensor:
     """The condition for a separator of what is wanted and what is not.
 
     Args:

@@ -21,6 +21,7 @@ Letters: B batch, T samples, D embedding size, C channels, F bins, M frames, E c
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class ClapSep(SeparatorModel):
         )
         self.stacks = nn.ModuleList(FilmStack(ours, inner, size.depth) for ours in width)
         self.climb = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1) for fine, coarse in zip(width, width[1:], strict=False)
+            nn.Conv2d(coarse, fine, 1) for fine, coarse in itertools.pairwise(width)
         )
         tall, wide = size.patch
         overlap = int(tall > 1), int(wide > 1)

@@ -39,7 +39,10 @@ class TinyTower(AudioTower):
         blocks = [f"network.blocks.{number}" for number in range(len(network.blocks))]
         self.channels = (
             network.stem.out_channels,
-            *(network.get_submodule(f"blocks.{n}.conv").weight.shape[0] for n in range(len(blocks))),
+            *(
+                network.get_submodule(f"blocks.{n}.conv").weight.shape[0]
+                for n in range(len(blocks))
+            ),
         )
         self.band_hz = tuple(features.band_hz()[::_STRIDE])
         self.adaptable = (

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_store.errors import ConfigError, UsageError
+from cache_store.spaces.tiny.space import load_tiny
 from trainer.models import (
     MODELS,
     SeparatorModel,
     build_model,
+    needs_tower,
     parse_sizes,
     resolve_size,
     size_record,
@@ -58,8 +60,9 @@ def test_an_unknown_name_is_told() -> None:
 def test_every_name_can_be_built_and_built_again_from_a_record(name: str) -> None:
     size = resolve_size(name, json.loads(json.dumps(size_record(MODELS[name]))))
     assert size == MODELS[name]
+    tower = load_tiny("cpu").audio_tower() if needs_tower(name) else None
     with torch.device("meta"):  # no weights: some are large
-        model = size.build(condition_dim=8, sample_rate=16_000)
+        model = build_model(name, tower=tower, condition_dim=8, sample_rate=16_000)
     assert isinstance(model, SeparatorModel)
     assert (model.size, model.condition_dim, model.sample_rate) == (size, 8, 16_000)
     assert model.reach > 0 and model.chunk_multiple > 0
