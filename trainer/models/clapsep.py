@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from cache_store.spaces.tower import AudioTower
 
 HEARD_LEVEL = 0.1  # RMS of what the tower hears: -20 dB, as recordings have it
-AT_ONCE = 8  # windows in evaluation: more would only take more memory
-CHUNK_SECONDS = 60.0
+AT_ONCE = 4  # windows in evaluation: more would only take more memory
+CHUNK_SECONDS = 90.0
 IDENTITY = "tower_identity"
 
 

@@ -5,7 +5,7 @@ each fades in and out over a quarter, so that at any moment their weights add up
 made of a sample depends on the windows that hold it and on nothing else: where a chunk of a
 recording begins on the grid of windows, it comes out as in the whole but for a window at each end.
 
-A recording of at most a window is one window, without fades.
+A recording of at most the longest window is one window, without fades.
 
 Letters: B batch, T samples, N windows, W samples of a window.
 """
@@ -30,17 +30,19 @@ class Windows:
     Attributes:
         length: W.
         hop: Samples from window to window.
+        most: The longest recording that is one window; a little more than W.
     """
 
     def __init__(self, most: int) -> None:
+        self.most = most
         self._fade = max(most // (4 * UNIT), 1) * UNIT
         self.length = 4 * self._fade
         self.hop = 3 * self._fade
 
     def cut(self, signal: Tensor) -> Tensor:
-        """Shape: `[B, T]` to `[B, N, W]`, or `[B, 1, T]` where T is at most W."""
+        """Shape: `[B, T]` to `[B, N, W]`, or `[B, 1, T]` where T is at most `most`."""
         samples = signal.shape[-1]
-        if samples <= self.length:
+        if samples <= self.most:
             return signal[:, None]
         # The last one is whole up to the end of the recording.
         count = math.ceil((samples + self._fade) / self.hop)
@@ -50,7 +52,7 @@ class Windows:
 
     def join(self, windows: Tensor, samples: int) -> Tensor:
         """What `cut` cut, put together. Shape: `[B, N, W]` to `[B, T]`."""
-        if samples <= self.length:
+        if samples <= self.most:
             return windows[:, 0]
         batch, count, length = windows.shape
         total = (count - 1) * self.hop + length

@@ -20,7 +20,8 @@ def test_the_longest_window_on_the_grid_is_taken() -> None:
 def test_windows_put_together_are_the_recording(samples: int) -> None:
     signal = torch.rand(2, samples, generator=torch.Generator().manual_seed(samples)) + 1
     windows = WINDOWS.cut(signal)
-    assert windows.shape[::2] == (2, min(samples, WINDOWS.length))
+    one = samples <= WINDOWS.most
+    assert windows.shape[::2] == (2, samples if one else WINDOWS.length)
     joined = WINDOWS.join(windows, samples)
     assert joined.shape == signal.shape
     # Two weights that add up to one, in float32.
