@@ -49,9 +49,53 @@ class ModelSize(ABC):
         """
 
 
-from typing import TYPE_CHECKING
+class TowerSize(ModelSize):
+    """How large a separator is that hears through the audio tower of its conditions' space."""
 
-import torch
+    @abstractmethod
+    def build_on(
+        self, tower: AudioTower, *, condition_dim: int, sample_rate: int
+    ) -> SeparatorModel:
+        """As `build`.
+
+        Args:
+            tower: Becomes part of the separator.
+            condition_dim: D.
+            sample_rate: Of the audio, in Hz.
+
+        Raises:
+            ConfigError: The size does not go with that sample rate.
+        """
+
+    def build(self, *, condition_dim: int, sample_rate: int) -> SeparatorModel:
+        """Not possible.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            "this separator hears through the audio tower of an embedding space, and none was given"
+        )
+
+
+class SeparatorStream(ABC):
+    """One signal through a separator, in blocks of any lengths, for one condition.
+
+    What comes out is, to rounding, what the separator gives for the whole.
+    """
+
+    @property
+    @abstractmethod
+    def latency(self) -> int:
+        """Samples that have to follow one until it comes out, at most."""
+
+    @abstractmethod
+    def push(self, mixture: Tensor) -> Tensor:
+        """Take a block; what is done by now. Shape: `[T]` to float32 `[T']`."""
+
+    @abstractmethod
+    def finish(self) -> Tensor:
+        """What is left: together, as many samples as came in. Shape: float32 `[T]`."""
 
 
 class SeparatorModel(nn.Module, ABC):
@@ -65,17 +109,16 @@ class SeparatorModel(nn.Module, ABC):
         size: What it was built by.
         sample_rate: In Hz.
         condition_dim: D.
-from typing import TYPE_CHECKING
-
-import torch
+        takes_negative: Whether a condition may have a second half, for what is not wanted. Else
+            what is wanted is steered away from it (`trainer.conditioning.negative`).
+        precision: In which to infer, one of `trainer.precision.INFERENCE`.
     """
 
     size: ModelSize
     sample_rate: int
     condition_dim: int
-from typing import TYPE_CHECKING
-
-import torch
+    takes_negative: bool = False
+    precision: str = "no"
 
     @property
     @abstractmethod
