@@ -73,10 +73,9 @@ class SpaceLoader:
         Raises:
             UsageError: There is no model, or none that hears.
         """
-        from cache_store.spaces import audio_tower
         from cache_store.spaces.tower import Hearing
 
-        space = self.load() if self.spec else None
+        space: object = self.load() if self.spec else None
         if not isinstance(space, Hearing):
             raise UsageError(
                 f"the model `{self._config.model}` hears through the audio tower of the cache's "
@@ -85,7 +84,7 @@ class SpaceLoader:
                 hint="Name the CLAP that made the embeddings (--space laion:CHECKPOINT | "
                 "hf:ID_OR_FOLDER), or train another --model, tdf say",
             )
-        return audio_tower(space)
+        return space.audio_tower()
 
     def embedded(self, clips: ClipTable, store: Path) -> ClipTable:
         """The clips with embeddings of the cache's space. Shape: `[n, D]`"""

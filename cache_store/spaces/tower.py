@@ -74,6 +74,10 @@ class ConstantNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.weight: Tensor
+        self.bias: Tensor
         for name in ("running_mean", "running_var", "weight", "bias"):
             self.register_buffer(name, getattr(norm, name))
         self.eps = norm.eps

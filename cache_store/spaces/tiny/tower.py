@@ -8,7 +8,7 @@ Letters: B batch, T samples, C channels, F bands, L steps.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -36,13 +36,11 @@ class TinyTower(AudioTower):
         super().__init__()
         self.fingerprint = fingerprint
         self.network = cast(Network, frozen(network))
+        layers: list[Any] = [*network.blocks]
         blocks = [f"network.blocks.{number}" for number in range(len(network.blocks))]
         self.channels = (
             network.stem.out_channels,
-            *(
-                network.get_submodule(f"blocks.{n}.conv").weight.shape[0]
-                for n in range(len(blocks))
-            ),
+            *(int(block.conv.out_channels) for block in layers),
         )
         self.band_hz = tuple(features.band_hz()[::_STRIDE])
         self.adaptable = (
