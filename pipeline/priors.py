@@ -48,7 +48,7 @@ _MEASURED: dict[tuple[str, str], Prior] = {
         Range(0.85, 0.7, 0.92), Range(1.0, 0.88, 1.12), _OURS, _CORE
     ),
     ("chat.v1", "smollm2-135m"): Prior(Range(0.037, 0.02, 0.06), Range(1.73, 1.4, 2.1), _OURS),
-    ("chat.v2", "smollm2-135m"): Prior(Range(0.048, 0.03, 0.08), Range(1.49, 1.25, 1.75), _OURS),
+    ("chat.v2", "smollm2-135m"): Prior(Range(0.052, 0.035, 0.08), Range(1.45, 1.25, 1.75), _OURS),
     ("chat.v2", "scripted"): Prior(Range(0.95, 0.88, 0.98), Range(1.05, 0.85, 1.25), _OURS),
     ("chat.v2", "grammar"): Prior(Range(0.95, 0.88, 0.98), Range.exactly(0.0), _OURS),
     ("chat.v1", "scripted"): Prior(Range(0.85, 0.8, 0.9), Range(1.07, 0.9, 1.25), _OURS),
