@@ -11,7 +11,7 @@ Letters: N rows, D embedding size.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,8 @@ from cache_store.errors import DataError, EmptyInputError, UsageError
 from cache_store.files import hash_file
 from cache_store.text import caption_id, normalise_caption
 from pipeline.caption_files import Block, read_blocks
-from pipeline.import_embeddings import Target, choose_space, choose_target, unit_rows
+from pipeline.import_embeddings import Target, choose_space, choose_target
+from pipeline.import_rows import checked, chosen
 
 if TYPE_CHECKING:
     from cache_store.manifest import FileEntry, Manifest
@@ -74,6 +75,7 @@ def import_captions(
     embeddings: bool = False,
     space_name: str | None = None,
     where: str | None = None,
+    only: Collection[str] | None = None,
     dtype: str | None = None,
     shard_rows: int = SHARD_ROWS,
     advance: Advance | None = None,
@@ -87,6 +89,7 @@ def import_captions(
         embeddings: Also take the column `embedding` (Parquet): the rows are scaled to unit norm.
         space_name: Which model the embeddings are from, where the file does not say so.
         where: Take only rows for which this holds, for example `label not in ('dog', 'rain')`.
+        only: Take only these captions, in normal form.
         dtype: `float16` or `float32` for the embeddings; by default the cache's, or `float32`.
         shard_rows: Rows a shard, at most.
         advance: Called with the number of rows read, again and again.
@@ -100,7 +103,9 @@ def import_captions(
     from cache_store.writer import open_writer
 
     source = Path(source)
-    blocks = _checked(read_blocks(source, column=column, embeddings=embeddings), where, source)
+    blocks = checked(read_blocks(source, column=column, embeddings=embeddings), where, source)
+    if only is not None:
+        blocks = chosen(blocks, column, only)
     # Before the cache is made: a wrong path, column or space must leave no empty cache behind.
     first = next(blocks, None)
     if first is None:
@@ -116,19 +121,6 @@ def import_captions(
             if advance is not None:
                 advance(len(block))
         return work.finish(where)
-
-
-def _checked(
-    blocks: Iterator[Block], where: str | None, source: Path
-) -> Iterator[tuple[Block, Sequence[bool] | None]]:
-    """Each block, its embeddings at unit norm, and which of its rows `where` lets through."""
-    from cache_store.clips.where import matching_rows
-
-    for block in blocks:
-        keep = None
-        if where is not None:
-            keep = matching_rows(where, block.columns, len(block)).tolist()
-        yield unit_rows(block, source), keep
 
 
 @dataclass

@@ -10,16 +10,15 @@ Letters: C channels, T samples.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cache_store.errors import StorageError, UsageError, storage_errors
-from cache_store.files import TMP_PREFIX
 from trainer.audio_in import PIPE
 from trainer.samples import held_by, to_integers
+from trainer.unfinished import unfinished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,16 +101,15 @@ def open_audio(
     kind, encoding = check_output(path, subtype)
     if kind == "WAV" and channels * (samples or 0) * _BYTES[encoding] > _LARGEST_WAV:
         kind = "RF64"
-    tmp = path.parent / f"{TMP_PREFIX}{uuid.uuid4().hex}{path.suffix}"
     with storage_errors(path):
         try:
             # Opened by Python first: the operating system then says why it cannot be written.
-            tmp.touch()
-            with soundfile.SoundFile(
-                tmp, "w", sample_rate, channels, subtype=encoding, format=kind
-            ) as file:
-                yield AudioWriter(file, encoding)
-            tmp.replace(path)
+            with unfinished(path) as tmp:
+                with soundfile.SoundFile(
+                    tmp, "w", sample_rate, channels, subtype=encoding, format=kind
+                ) as file:
+                    yield AudioWriter(file, encoding)
+                tmp.replace(path)
         except FileNotFoundError as error:
             raise StorageError("no such folder", where=path.parent) from error
         except soundfile.LibsndfileError as error:
@@ -122,8 +120,6 @@ def open_audio(
                 hint=f"Is the disk full? Does {path.suffix} hold {channels} channels at "
                 f"{sample_rate} Hz? .wav holds any",
             ) from error
-        finally:
-            tmp.unlink(missing_ok=True)
 
 
 def check_output(path: Path, subtype: str | None) -> tuple[str, str]:

@@ -9,6 +9,8 @@ go on.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ from trainer.output_names import plan_outputs
 from trainer.places import make_folder
 from trainer.separate_file import FileSettings, Separated, Wanted, separate_recording
 from trainer.separate_journal import Task, is_finished, open_journal, read_done, task_key
+from trainer.unfinished import sweep_unfinished
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def separate_folder(
         Task(name.as_posix(), folder / name, _below(out, plan), task_key(base, folder / name, plan))
         for name, plan in zip(names, plans, strict=True)
     ]
+    for place in {one.output.parent for task in tasks for one in task.wanted}:
+        sweep_unfinished(place)
     known = read_done(out)
     todo = [task for task in tasks if not is_finished(task, known)]
     skipped = tuple(task.name for task in tasks if is_finished(task, known))
@@ -181,8 +186,17 @@ def _begin(loading: Loading) -> None:
     global _SEPARATOR
     # Ctrl-C reaches all processes of a terminal: the parent stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _SEPARATOR = loading.load()
+
+
+def _end_with_parent() -> None:
+    """End this process when the parent is gone: killed, it can tell nobody to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _in_worker(task: Task, settings: FileSettings) -> tuple[tuple[Separated, ...] | str, str]:

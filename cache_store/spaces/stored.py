@@ -73,6 +73,11 @@ class StoredSpace:
     def __repr__(self) -> str:
         return f"StoredSpace({str(self.path)!r}, {len(self._rows)} captions, {self.record})"
 
+    @property
+    def captions(self) -> list[str]:
+        """The captions in normal form, each once, in the order of the file."""
+        return list(self._rows)
+
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Look the texts up, in their order.
 

@@ -12,6 +12,7 @@ from cache_store import console
 from cache_store.errors import MissingDependencyError
 from pipeline.cli.asking import Asking
 from pipeline.cli.audio import AudioOptions
+from pipeline.cli.grow_known import STORED, from_table
 from pipeline.cli.options import (
     AsJson,
     CacheFolder,
@@ -92,18 +93,35 @@ def command(
     rising or captions, rounds or money are spent. After Ctrl-C or a crash, run the same command
     again: it goes on with the same rounds, and nothing that was answered is asked twice.
 
+    With --space stored:FILE.parquet nothing is written: those captions of the file are added that
+    your recordings are nearest to.
+
     \b
     Examples:
       lqtse-cache grow my-cache recordings/ --dry-run
       lqtse-cache grow my-cache recordings/ -n 500
       lqtse-cache grow my-cache clips.parquet -n 5000 --where "fold != 4" --backend openai \\
           --model gpt-4o-mini --prices prices.json --max-usd 2 --clips grown.parquet
+      lqtse-cache grow my-cache clips.parquet --space stored:texts.parquet
     """
     from pipeline.grow.output import check_clips, write_table_of_clips
     from pipeline.grow.plot import check_plot
     from pipeline.grow.prepare import Audio
     from pipeline.grow.rounds import grow_cache
 
+    source = Audio(
+        audio,
+        where=heard.where,
+        label_from_folder=heard.label_from_folder,
+        space_name=heard.space_name,
+        batch=heard.batch_size,
+    )
+    if (space or "").startswith(STORED):
+        unused = asking.words()
+        unused += [f"--plot {plot}"] if plot else []
+        unused += [f"--clips {clips}"] if clips else []
+        from_table(cache, source, space or "", n, dry_run=dry_run, unused=unused, as_json=as_json)
+        return
     if clips is not None:
         check_clips(clips, audio)
     if plot is not None:
@@ -115,13 +133,7 @@ def command(
     try:
         report = grow_cache(
             cache,
-            Audio(
-                audio,
-                where=heard.where,
-                label_from_folder=heard.label_from_folder,
-                space_name=heard.space_name,
-                batch=heard.batch_size,
-            ),
+            source,
             backends.asker(bank),
             n=n,
             rounds=rounds,

@@ -133,7 +133,7 @@ class Coverage:
 
     def interval(self) -> tuple[float, float]:
         """95 % bootstrap interval of the coverage, over clips."""
-        return _interval(self.covered.astype(np.float64))
+        return interval(self.covered.astype(np.float64))
 
 
 def judge(scores: Scores, held_concepts: Flags, groups: Sequence[str]) -> Coverage:
@@ -174,10 +174,10 @@ def rise(before: Coverage, after: Coverage) -> tuple[float, bool]:
     leaves it above 0, which takes three newly covered clips or more.
     """
     change = after.covered.astype(np.float64) - before.covered
-    return float(change.mean()), _interval(change, 0.05)[0] > 0
+    return float(change.mean()), interval(change, 0.05)[0] > 0
 
 
-def _interval(values: NDArray[Any], level: float = 0.025) -> tuple[float, float]:
+def interval(values: NDArray[Any], level: float = 0.025) -> tuple[float, float]:
     """Bootstrap interval of a mean, from `level` to 1 − `level`; the same for the same values."""
     if not len(values):
         return 0.0, 0.0

@@ -137,6 +137,16 @@ def test_where_selects_rows_with_numbers_as_numbers(tmp_path: Path) -> None:
     assert stored_captions(tmp_path / "c") == ["a"]
 
 
+def test_only_some_captions_of_a_file(tmp_path: Path) -> None:
+    source = write_csv(
+        tmp_path / "in.csv",
+        [{"caption": text, "fold": fold} for text, fold in ((" a  dog", 1), ("b", 2), ("c", 1))],
+    )
+    report = import_captions(tmp_path / "c", source, only={"a dog", "b"}, where="fold == 1")
+    assert (report.added, report.filtered) == (1, 2)
+    assert stored_captions(tmp_path / "c") == ["a dog"]
+
+
 def test_jsonl_lines_may_be_plain_strings(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "in.jsonl", ['"a dog"', "", '{"caption": "a bell"}'])
     import_captions(tmp_path / "c", source)

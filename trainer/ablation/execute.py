@@ -2,8 +2,8 @@
 
 A process is one of the public commands, so that what was run can be typed again, and memory that a
 training leaves behind ends with it. What is finished is not run again, a training that was
-interrupted goes on from its checkpoint. One that fails does not hold up the others; it is told at
-the end.
+interrupted goes on from its checkpoint. One that fails holds up no others than those that were to
+begin with it; it is told at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -75,6 +75,7 @@ class Runner:
         self._stop = Event()
         self._lock = Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._trained: dict[str, Future[bool]] = {}  # by the folder of a run
 
     def run(self) -> None:
         """Run what is not finished.
@@ -90,6 +91,7 @@ class Runner:
         with storage_errors(self._ablation.out):
             for name in ("runs", "results", "logs"):
                 (self._ablation.out / name).mkdir(parents=True, exist_ok=True)
+        self._trained = {job.config.out: Future() for job in todo}
         failures = []
         with ThreadPoolExecutor(self._parallel) as pool:
             futures = [pool.submit(self._job, job) for job in todo]
@@ -105,21 +107,35 @@ class Runner:
 
     def _job(self, job: Job) -> Failure | None:
         """Train and evaluate; what went wrong, if something did."""
+        begun_with = self._trained.get(job.begins_with)
+        # Never a deadlock: jobs begin in the order of the plan, where that one stands before.
+        if begun_with is not None and not begun_with.result():
+            self._trained[job.config.out].set_result(False)
+            return None  # what held it up is told already
+        trained = False
+        try:
+            failure = self._train(job)
+            trained = failure is None and not self._stop.is_set()
+        finally:
+            self._trained[job.config.out].set_result(trained)
+        if not trained:
+            return failure
+        self._report("evaluate", job)
+        failure = self._process(job, evaluate_command(job))
+        if failure is None:
+            self._report("done", job)
+        return failure
+
+    def _train(self, job: Job) -> Failure | None:
         config = job.config
         settings = self._ablation.out / "runs" / f"{Path(config.out).name}.toml"
         with storage_errors(settings):
             replace_file(settings, config.to_toml().encode())
-        train = ("train", "--config", str(settings), "--out", config.out, "--resume")
-        commands = {"train": train, "evaluate": evaluate_command(job)}
-        for name, words in commands.items():
-            if self._stop.is_set():
-                return None
-            self._report(name, job)
-            failure = self._process(job, words)
-            if failure is not None:
-                return failure
-        self._report("done", job)
-        return None
+        if self._stop.is_set():
+            return None
+        self._report("train", job)
+        words = ("train", "--config", str(settings), "--out", config.out, "--resume")
+        return self._process(job, words)
 
     def _process(self, job: Job, words: Sequence[str]) -> Failure | None:
         path = self._ablation.out / "logs" / f"{Path(job.config.out).name}.txt"

@@ -12,6 +12,9 @@
 
 An arm is trained once a seed. Everything that does not differ is the same, the held-out mixtures
 among it: these are drawn from the clips and the evaluation's own seed.
+
+`init = "arm:NAME"` begins with the weights of an arm further up, seed by seed: fine-tuning, with
+the spread of what it began with in its interval. With `only`, such an arm comes along.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ _OURS = ("seed", "out")  # settings of a training that the ablation chooses
 _NOT_HERE = {"sounds", "sounds_count", "worst", "list", "average"}  # settings of other evaluations
 # Settings of an evaluation that came later: results from before keep their names.
 _ADDED = ("worst", "clap_score", "say_not", "precision")
+ARM = "arm:"
 _NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
@@ -65,12 +69,16 @@ class Job:
         evaluate: Of the evaluation.
         results: The CSV file of the evaluation; its name changes with what was trained and
             measured, so that results of other settings are never taken for these.
+        begins_with: The folder of the run whose weights it begins with, if that is one of ours.
+        trained: A name for all that shaped the training, that of its beginning included.
     """
 
     arm: Arm
     config: TrainConfig
     evaluate: EvalSettings
     results: Path
+    begins_with: str = ""
+    trained: str = ""
 
     @property
     def name(self) -> str:
@@ -135,7 +143,9 @@ def read_ablation(
     faults += [
         f"{name!r} is not the name of an arm" for name in only if name not in map(_name, arms)
     ]
-    arms = [arm for arm in arms if not only or arm.name in only]
+    faults += _wrong_beginnings(arms, train)
+    wanted = _with_beginnings(only or [arm.name for arm in arms], arms)
+    arms = [arm for arm in arms if arm.name in wanted]
     chosen = _seeds({"seeds": list(seeds)} if seeds else table, faults)
     evaluate = _evaluate(_table(table, "evaluate", faults), train, faults)
     named = {arm.name: arm for arm in arms}
@@ -145,9 +155,11 @@ def read_ablation(
     jobs: list[Job] = []
     if chosen and evaluate is not None:
         for seed in chosen:
+            so_far: dict[str, Job] = {}
             for arm in arms:
-                job = _job(arm, seed, train, evaluate, Path(out), faults)
-                jobs += [job] if job else []
+                job = _job(arm, seed, train, evaluate, Path(out), so_far, faults)
+                so_far |= {arm.name: job} if job else {}
+            jobs += so_far.values()
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)), where=path)
     return Ablation(
@@ -166,12 +178,15 @@ def _job(
     train: Mapping[str, Any],
     evaluate: EvalSettings,
     out: Path,
+    so_far: Mapping[str, Job],
     faults: list[str],
 ) -> Job | None:
     folder = out / "runs" / f"{arm.slug}-s{seed}"
     settings = {**train, **arm.settings, "seed": seed, "out": str(folder)}
+    first = so_far.get(_beginning(arm))
+    begins_with = first.config.out if first else ""
     try:
-        config = TrainConfig.load(None, settings)
+        config = TrainConfig.load(None, {**settings, **({"init": begins_with} if first else {})})
     except ConfigError as error:
         faults += [f"{fault} (arm {arm.name!r})" for fault in error.faults]
         return None
@@ -179,14 +194,48 @@ def _job(
     # other defaults made is found by its own record of them (`check_finished`).
     told = {name: value for name, value in settings.items() if name not in _NO_MATTER}
     usual = {field.name: field.default for field in fields(EvalSettings)}
+    told |= {"init": first.trained} if first else {}
     measured = {
         name: value
         for name, value in asdict(evaluate).items()
         if name != "device" and (name not in _ADDED or value != usual[name])
     }
-    text = json.dumps([told, measured], sort_keys=True, default=str)
-    key = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Job(arm, config, evaluate, out / "results" / f"{arm.slug}-s{seed}-{key}.csv")
+    results = out / "results" / f"{arm.slug}-s{seed}-{_key([told, measured])}.csv"
+    return Job(arm, config, evaluate, results, begins_with, _key(told))
+
+
+def _key(what: object) -> str:
+    text = json.dumps(what, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _beginning(arm: Arm) -> str:
+    """The name of the arm that it begins with, "" for none."""
+    init = arm.settings.get("init")
+    return init.removeprefix(ARM) if isinstance(init, str) and init.startswith(ARM) else ""
+
+
+def _wrong_beginnings(arms: Sequence[Arm], train: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if str(train.get("init", "")).startswith(ARM):
+        faults.append(
+            f"`train.init` cannot be an arm: say {train['init']!r} in each that begins so"
+        )
+    for number, arm in enumerate(arms):
+        name = _beginning(arm)
+        if name and name not in map(_name, arms[:number]):
+            found = f"{arm.settings['init']!r} (arm {arm.name!r})"
+            faults.append(f"`init` must name an arm further up, got {found}")
+    return faults
+
+
+def _with_beginnings(names: Sequence[str], arms: Sequence[Arm]) -> set[str]:
+    """Names of arms, and of those that they begin with."""
+    wanted = set(names)
+    for arm in reversed(arms):
+        if arm.name in wanted:
+            wanted |= {_beginning(arm)} - {""}
+    return wanted
 
 
 def _table(table: Mapping[str, Any], name: str, faults: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trainer.output_names import plan_outputs, residual_of
 from trainer.places import make_folder
 from trainer.separate_file import FileSettings, Separated, Wanted, separate_recording
 from trainer.separate_folder import Loading, separate_folder
+from trainer.unfinished import sweep_unfinished
 from trainer.wav_pipe import WavPipe
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def separate_one(request: Request) -> None:
     """A recording, and all that is wanted of it."""
     separator = request.loading.load()
     wanted = _wanted(request)
+    for place in {one.output.parent for one in wanted if one.output != PIPE}:
+        sweep_unfinished(place)
     seconds = _seconds(request.source)
     with console.progress("separate", seconds, "s") as advance:
         done = separate_recording(

@@ -131,7 +131,7 @@ def test_what_cannot_work_is_told_in_one_line(
         ((cache, audio, "--plot", tmp_path / "p.pdf"), EXIT_USAGE, "the plot is a PNG"),
         ((cache, audio, "--clips", tmp_path / "c.csv"), EXIT_USAGE, "Parquet"),
         ((cache, audio, "--where", "fold == 9"), EXIT_USAGE, "no column `fold`"),
-        ((cache, audio, "--space", "stored:x.parquet"), EXIT_USAGE, "no text tower"),
+        ((cache, audio, "--space", "stored:x.parquet"), EXIT_USAGE, "captions are picked"),
         ((cache, audio, "--max-usd", "1"), EXIT_USAGE, "prices"),
     ):
         outcome = cli("grow", *words, *common)
@@ -139,6 +139,26 @@ def test_what_cannot_work_is_told_in_one_line(
         assert said in outcome.error, outcome.error
     assert cli("grow", cache, audio, *common, "-n", "0").code == EXIT_USAGE
     assert cli("grow", cache, audio, *common, "--rounds", "0").code == EXIT_USAGE
+
+
+def test_in_a_stored_space_captions_of_the_table_are_picked(tmp_path: Path, cli: Cli) -> None:
+    import pyarrow.parquet as pq
+
+    texts = write_vectors(tmp_path / "texts.parquet", ["a dog", "a cow", "rain", "wind"])
+    source = write_vectors(tmp_path / "same.parquet", ["a cow", "a cow", "a dog"])
+    table = pq.read_table(source).rename_columns(["path", "embedding"])
+    table = table.replace_schema_metadata({"lqtse.space": "elsewhere"})
+    pq.write_table(table, tmp_path / "clips.parquet")
+    cache = tmp_path / "cache"
+    cli("import", cache, "--captions", texts, "--embeddings", "--where", "caption == 'a dog'")
+    words = ("grow", cache, tmp_path / "clips.parquet", "--space", f"stored:{texts}")
+    grown = cli(*words)
+    assert grown.code == EXIT_OK, grown.err
+    assert "a cow 2" in grown.out and "lqtse-cache index" in grown.out
+    assert "no language model is asked" in grown.err
+    again = cli(*words, "--json").json
+    assert (again["picked"], again["captions"]) == ({}, 2)
+    assert again["before"]["coverage"] == 1.0
 
 
 def test_stored_embeddings_of_another_model(

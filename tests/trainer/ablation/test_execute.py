@@ -15,11 +15,13 @@ import pytest
 
 from cache_store import console
 from cache_store.errors import ChangedPlanError
+from cache_store.files import hash_file
 from tests.trainer.ablation.plans import ARMS, TRAIN, plan, write_plan
 from tests.trainer.world import World
 from trainer.ablation import Ablation, Job
 from trainer.ablation.execute import AblationError, Runner, evaluate_command
 from trainer.cli import app
+from trainer.run import RunFolder, read_record
 
 
 def run(ablation: Ablation, parallel: int = 1) -> list[tuple[str, str]]:
@@ -63,6 +65,24 @@ def test_a_failure_holds_up_nothing_else_and_is_told(world: World, tmp_path: Pat
         run(ablation)
     assert caught.value.exit_code == 3
     assert [job.results.is_file() for job in ablation.jobs] == [True, True, False]
+
+
+def test_an_arm_waits_for_the_one_that_it_begins_with(world: World, tmp_path: Path) -> None:
+    tuned = '\n[[arm]]\nname = "tuned"\ninit = "arm:{}"\nstrategy = "top1"\n'
+    lost = '\n[[arm]]\nname = "lost"\ncache = "nowhere"\n'
+    more = tuned.format("audio") + lost + tuned.format("lost").replace("tuned", "never")
+    first = ARMS.split("\n\n")[0]
+    ablation = plan(world, tmp_path, arms=first + more, top="seeds = [0]")
+    with pytest.raises(AblationError, match=r"1 of the runs failed.*nowhere"):
+        run(ablation, parallel=4)
+    assert [job.results.is_file() for job in ablation.jobs] == [True, True, False, False]
+    audio, begun = ablation.jobs[:2]
+    record = read_record(RunFolder(Path(begun.config.out)))
+    best = RunFolder(Path(audio.config.out)).best
+    assert record.init == {
+        "source": str(Path(audio.config.out).absolute()),
+        "sha256": hash_file(best),
+    }
 
 
 def test_killed_and_run_again_it_goes_on_from_the_checkpoint(world: World, tmp_path: Path) -> None:

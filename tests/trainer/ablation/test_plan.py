@@ -93,3 +93,39 @@ def test_arms_and_seeds_can_be_chosen(world: World, tmp_path: Path) -> None:
     assert (chosen.baseline.name, chosen.upper) == ("top1", None)
     with pytest.raises(ConfigError, match="'top2' is not the name of an arm"):
         read_ablation(path, tmp_path, flags, only=["top2"])
+
+
+TUNED = """
+[[arm]]
+name = "tuned"
+init = "arm:audio"
+strategy = "top1"
+"""
+
+
+def test_an_arm_can_begin_with_another_seed_by_seed(world: World, tmp_path: Path) -> None:
+    ablation = plan(world, tmp_path, arms=ARMS + TUNED)
+    for seed, (first, _, tuned) in enumerate((ablation.jobs[:3], ablation.jobs[3:])):
+        assert tuned.config.init == tuned.begins_with == first.config.out
+        assert tuned.config.seed == first.config.seed == seed
+        assert (first.config.init, first.begins_with) == ("", "")
+    # What it began with shapes its results, so these get another name too.
+    longer = ARMS.replace('strategy = "audio"', 'strategy = "audio"\nsteps = 3') + TUNED
+    changed = plan(world, tmp_path, arms=longer)
+    assert changed.jobs[1].results == ablation.jobs[1].results
+    assert changed.jobs[2].results != ablation.jobs[2].results
+    flags = {"cache": str(world.cache), "audio": str(world.audio)}
+    path = write_plan(tmp_path, arms=ARMS + TUNED)
+    chosen = read_ablation(path, tmp_path / "out", flags, only=["tuned"], seeds=[0])
+    assert [job.name for job in chosen.jobs] == ["audio, seed 0", "tuned, seed 0"]
+
+
+@pytest.mark.parametrize("init", ["arm:tuned", "arm:nobody"])
+def test_an_arm_begins_with_one_that_stands_before_it(
+    world: World, tmp_path: Path, init: str
+) -> None:
+    arms = ARMS + TUNED.replace("arm:audio", init)
+    with pytest.raises(ConfigError, match=rf"further up, got '{init}' \(arm 'tuned'\)"):
+        plan(world, tmp_path, arms=arms)
+    with pytest.raises(ConfigError, match=r"`train.init` cannot be an arm"):
+        plan(world, tmp_path, train=f'{TRAIN}init = "arm:audio"')
