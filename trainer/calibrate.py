@@ -4,12 +4,7 @@ Each mixture of two clips is asked for its target, which is there, and for a cli
 than both, which is not. The clips are divided into two halves, label by label: the regressions are
 fitted to mixtures of the one and judged on mixtures of the other, so what is reported is how far
 off they are on recordings that they never saw. Half of what is asked for is there: where a user
-asks for absent sounds more often, the figure is too high.
-
-    brier               mean of (p - present)^2                0.25 for always saying one half
-    calibration_error   mean over ten bins of equal size of |mean p - share present|, weighted
-    auroc               a present sound has the higher p with this probability
-    accuracy            of saying "present" from p = 0.5 on
+asks for absent sounds more often, the figure is too high. What is reported: `calibration_error`.
 
 Letters: n judgements, M mixtures, T samples.
 """
@@ -28,6 +23,7 @@ from cache_store.clips import ClipReject, ClipTable, read_clips, usable
 from cache_store.console import progress
 from cache_store.errors import ConfigError, DataError
 from trainer.calibration import Calibration, Logistic, fit_logistic, write_calibration
+from trainer.calibration_error import errors
 from trainer.checkpoint import checkpoint_hash
 from trainer.clip_audio import ClipAudio
 from trainer.held_out import HeldOutMixture, plan_mixtures
@@ -42,7 +38,6 @@ from trainer.validate import HeldOut, render_held_out, separate_all
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BINS = 10
 FEWEST = 20  # mixtures: below it figures mean nothing
 _BATCH = 16
 _HALVES = 0xCA1
@@ -175,10 +170,12 @@ class Judgements:
     Attributes:
         features: Of each judgement, see `Verdict.features`. `[n, features]`
         present: `[n]`
+        targets: The target recording of each judgement's mixture. `[n]`
     """
 
     features: NDArray[np.float64]
     present: NDArray[np.bool_]
+    targets: tuple[str, ...]
 
 
 def split_in_halves(
@@ -212,21 +209,6 @@ def split_in_halves(
     return sorted(halves[0]), sorted(halves[1])
 
 
-def errors(probability: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, float]:
-    """How far off probabilities are; the formulas are those of the module. Shape: `[n]` twice."""
-    order = np.argsort(probability, kind="stable")
-    bins = [part for part in np.array_split(order, BINS) if len(part)]
-    gaps = [len(part) * abs(probability[part].mean() - present[part].mean()) for part in bins]
-    wins = probability[present][:, None] - probability[~present][None]
-    return {
-        "brier": float(np.square(probability - present).mean()),
-        "calibration_error": float(sum(gaps) / len(order)),
-        "auroc": float(((wins > 0) + 0.5 * (wins == 0)).mean()),
-        "accuracy": float(((probability >= 0.5) == present).mean()),
-        "judgements": float(len(order)),
-    }
-
-
 def _judgements(
     separator: Separator, clips: ClipTable, seconds: float, settings: CalibrateSettings
 ) -> Judgements:
@@ -252,7 +234,8 @@ def _judgements(
                 found.append(features)
                 present.append(is_there)
                 advance()
-    return Judgements(np.array(found, np.float64), np.array(present))
+    targets = tuple(clips.names[row] for row in _targets(plans))
+    return Judgements(np.array(found, np.float64), np.array(present), 2 * targets)
 
 
 def _features(
@@ -270,7 +253,7 @@ def _features(
 def _fit_and_judge(fitted: Judgements, judged: Judgements, columns: slice) -> Logistic:
     regression = fit_logistic(fitted.features[:, columns], fitted.present)
     found = regression.probability(judged.features[:, columns])
-    return replace(regression, error=errors(found, judged.present))
+    return replace(regression, error=errors(found, judged.present, judged.targets))
 
 
 def _targets(plans: Sequence[HeldOutMixture]) -> list[int]:

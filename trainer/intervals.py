@@ -7,6 +7,7 @@ percentiles of the resampled means; the same seed gives the same interval.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,9 +56,7 @@ def bootstrap_mean(
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, len(sums), size=(resamples, len(sums)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(np.mean(values)), float(low), float(high))
+    return Interval(float(np.mean(values)), *percentiles(means))
 
 
 def bootstrap_crossed(
@@ -88,6 +87,26 @@ def bootstrap_crossed(
     rows = generator.integers(0, len(sums), size=(resamples, len(sums)))
     chosen = sums[rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
     means = chosen.sum(axis=(1, 2)) / (len(sums) * counts[columns].sum(axis=1))
+    return Interval(float(np.mean(values)), *percentiles(means))
+
+
+def percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the 95 % interval of resampled figures. Shape: `[R]`"""
     tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(np.mean(values)), float(low), float(high))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """A share and its 95 % score interval (Wilson, JASA 1927), never below 0 or above 1.
+
+    Args:
+        successes: At most `trials`.
+        trials: At least one, each for itself.
+    """
+    z = 1.959963984540054  # of the normal distribution, 97.5 %
+    share = successes / trials
+    weight = 1 + z**2 / trials
+    middle = (share + z**2 / (2 * trials)) / weight
+    half = z / weight * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))

@@ -9,35 +9,10 @@ from hypothesis import strategies as st
 
 from cache_store.errors import ConfigError, DataError
 from tests.trainer.world import CAPTIONS, World
-from trainer.calibrate import CalibrateSettings, calibrate, errors, split_in_halves
+from trainer.calibrate import CalibrateSettings, calibrate, split_in_halves
 from trainer.calibration import read_calibration
 from trainer.run import RunFolder
 from trainer.separate import Separator
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=10, max_size=60).filter(
-        lambda rows: len({present for _, present in rows}) == 2
-    )
-)
-def test_the_errors_are_those_of_the_formulas(rows: list[tuple[float, bool]]) -> None:
-    p, there = (np.array(column) for column in zip(*rows, strict=True))
-    found = errors(p, there)
-    assert found["brier"] == pytest.approx(sum((a - b) ** 2 for a, b in rows) / len(rows))
-    assert found["accuracy"] == pytest.approx(sum((a >= 0.5) == b for a, b in rows) / len(rows))
-    pairs = [(a, b) for a in p[there] for b in p[~there]]
-    wins = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs)
-    assert found["auroc"] == pytest.approx(wins / len(pairs))
-    assert 0 <= found["calibration_error"] <= 1
-    assert found["judgements"] == len(rows)
-
-
-def test_probabilities_that_are_frequencies_have_no_calibration_error() -> None:
-    p = np.repeat([0.0, 0.25, 0.75, 1.0], 100)
-    there = np.concatenate([np.arange(100) % 4 < share for share in (0, 1, 3, 4)])
-    # Ten bins of forty: each holds as many present ones as its probability says.
-    assert errors(p, there)["calibration_error"] == pytest.approx(0, abs=0.03)
-    assert errors(1 - p, there)["calibration_error"] == pytest.approx(0.75, abs=0.03)
 
 
 @given(st.integers(0, 1000))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from trainer.intervals import bootstrap_crossed, bootstrap_mean
+from trainer.intervals import bootstrap_crossed, bootstrap_mean, wilson
 
 
 def test_it_agrees_with_scipys_percentile_bootstrap() -> None:
@@ -64,3 +64,19 @@ def test_crossed_intervals_hold_both_recordings_and_seeds() -> None:
         hits += found.low <= 0 <= found.high
     # Owen shows that it is on the wide side; with 8 seeds a little of that is lost again.
     assert 0.88 < hits / trials <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # The two ends solve (share - p)^2 = z^2 p (1 - p) / n; checked here by putting them in.
+    [(81, 100, 0.722, 0.875), (0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (1, 2, 0.095, 0.905)],
+)
+def test_the_interval_of_a_share_is_where_the_score_test_ends(
+    successes: int, trials: int, low: float, high: float
+) -> None:
+    found = wilson(successes, trials)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+    for end in (found.low, found.high):
+        if 1e-9 < end < 1 - 1e-9:
+            score = (found.mean - end) ** 2 / (end * (1 - end) / trials)
+            assert score == pytest.approx(1.959964**2, rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -93,12 +94,34 @@ def calibrate(
         "evidence": "energy share, CLAPScore" if found.full else "energy share",
         "mixtures": mixtures,
         "seconds a window": found.window_seconds,
-        **{name.replace("_", " "): round(value, 4) for name, value in best.error.items()},
+        **(_rounded(best.error) if as_json else _with_intervals(best.error)),
     }
     if found.full is not None:
-        facts["auroc by energy alone"] = round(found.share.error["auroc"], 4)
+        alone = _rounded if as_json else _with_intervals
+        by_energy = alone(found.share.error)
+        facts |= {
+            f"{name} by energy alone": by_energy[name] for name in by_energy if "auroc" in name
+        }
     facts["file"] = str(done.path)
     command = ["lqtse", "separate", str(run), "RECORDING", "--query", "a dog barks"]
     console.summarise(
         facts, as_json=as_json, next_command=shlex.join([*command, "-o", "estimate.wav"])
     )
+
+
+def _rounded(error: Mapping[str, float]) -> dict[str, object]:
+    """For a machine: every figure, the ends of intervals among them."""
+    return {name.replace("_", " "): round(value, 4) for name, value in error.items()}
+
+
+def _with_intervals(error: Mapping[str, float]) -> dict[str, object]:
+    """For a reader: figures with their intervals in brackets."""
+    facts: dict[str, object] = {}
+    for name, value in error.items():
+        low, high = error.get(f"{name}_low"), error.get(f"{name}_high")
+        told = value if name == "judgements" else f"{value:.3f}"
+        if low is not None and high is not None:
+            told = f"{told} [{low:.3f}, {high:.3f}]"
+        if not name.endswith(("_low", "_high")):
+            facts[name.replace("_", " ")] = told
+    return facts
