@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cache_store.errors import ConfigError
+from trainer.ablation.beginnings import beginning, with_beginnings, wrong_beginnings
 from trainer.config import TrainConfig
 from trainer.eval_settings import EvalSettings
 from trainer.toml import read_toml
@@ -37,7 +38,6 @@ _OURS = ("seed", "out")  # settings of a training that the ablation chooses
 _NOT_HERE = {"sounds", "sounds_count", "worst", "list", "average"}  # settings of other evaluations
 # Settings of an evaluation that came later: results from before keep their names.
 _ADDED = ("worst", "clap_score", "say_not", "precision")
-ARM = "arm:"
 _NO_MATTER = ("out", "log_every", "valid_sounds", "device", "workers")  # for what comes out
 
 
@@ -143,8 +143,8 @@ def read_ablation(
     faults += [
         f"{name!r} is not the name of an arm" for name in only if name not in map(_name, arms)
     ]
-    faults += _wrong_beginnings(arms, train)
-    wanted = _with_beginnings(only or [arm.name for arm in arms], arms)
+    faults += wrong_beginnings(arms, train)
+    wanted = with_beginnings(only or [arm.name for arm in arms], arms)
     arms = [arm for arm in arms if arm.name in wanted]
     chosen = _seeds({"seeds": list(seeds)} if seeds else table, faults)
     evaluate = _evaluate(_table(table, "evaluate", faults), train, faults)
@@ -183,7 +183,7 @@ def _job(
 ) -> Job | None:
     folder = out / "runs" / f"{arm.slug}-s{seed}"
     settings = {**train, **arm.settings, "seed": seed, "out": str(folder)}
-    first = so_far.get(_beginning(arm))
+    first = so_far.get(beginning(arm))
     begins_with = first.config.out if first else ""
     try:
         config = TrainConfig.load(None, {**settings, **({"init": begins_with} if first else {})})
@@ -207,35 +207,6 @@ def _job(
 def _key(what: object) -> str:
     text = json.dumps(what, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _beginning(arm: Arm) -> str:
-    """The name of the arm that it begins with, "" for none."""
-    init = arm.settings.get("init")
-    return init.removeprefix(ARM) if isinstance(init, str) and init.startswith(ARM) else ""
-
-
-def _wrong_beginnings(arms: Sequence[Arm], train: Mapping[str, Any]) -> list[str]:
-    faults = []
-    if str(train.get("init", "")).startswith(ARM):
-        faults.append(
-            f"`train.init` cannot be an arm: say {train['init']!r} in each that begins so"
-        )
-    for number, arm in enumerate(arms):
-        name = _beginning(arm)
-        if name and name not in map(_name, arms[:number]):
-            found = f"{arm.settings['init']!r} (arm {arm.name!r})"
-            faults.append(f"`init` must name an arm further up, got {found}")
-    return faults
-
-
-def _with_beginnings(names: Sequence[str], arms: Sequence[Arm]) -> set[str]:
-    """Names of arms, and of those that they begin with."""
-    wanted = set(names)
-    for arm in reversed(arms):
-        if arm.name in wanted:
-            wanted |= {_beginning(arm)} - {""}
-    return wanted
 
 
 def _table(table: Mapping[str, Any], name: str, faults: list[str]) -> dict[str, Any]:
