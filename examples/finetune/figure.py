@@ -44,6 +44,7 @@ def draw(here: Path, out: Path, flags: dict[str, str], name: str = "finetune.png
         for side in ("top", "right", "left", "bottom"):
             plot.spines[side].set_visible(False)
     axes[0].set_ylabel("SDRi in dB; dashes: seeds")
+    axes[0].set_ylim(top=9.5)  # room for the legend
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(out / name, metadata={"Software": None})
 
