@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cache_store import console
 from cache_store.errors import UsageError
 from pipeline.cli.options import command_line, progress
@@ -106,7 +104,7 @@ def _numbers(report: KnownReport) -> dict[str, object]:
 def _share(covered: Flags) -> dict[str, object]:
     from pipeline.grow.coverage import interval
 
-    low, high = interval(covered.astype(np.float64))
+    low, high = interval(covered.astype("float64"))
     return {
         "coverage": round(float(covered.mean()), 4),
         "interval": [round(low, 4), round(high, 4)],
@@ -116,5 +114,5 @@ def _share(covered: Flags) -> dict[str, object]:
 def _told(covered: Flags) -> str:
     from pipeline.grow.coverage import interval
 
-    low, high = interval(covered.astype(np.float64))
+    low, high = interval(covered.astype("float64"))
     return f"{covered.mean():.1%} of {len(covered):,} clips are covered [{low:.1%}, {high:.1%}]"
