@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from cache_store.errors import UsageError
+from cache_store.spaces.tiny.space import load_tiny
 from tests.trainer.models.test_unet import noise, unit
-from trainer.models import MODELS, build_model
+from trainer.models import MODELS, build_model, needs_tower
 from trainer.precision import lacks_bf16, precision_note, set_precision
 from trainer.streaming import separate_blocks
 
@@ -14,7 +15,9 @@ SIZES = {"resunet": {"channels": [4, 6, 8]}, "base": {"channels": [4, 6, 8]}}
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_separator_infers_in_bf16_close_to_float32(name: str) -> None:
-    model = build_model(name, SIZES.get(name), condition_dim=5, sample_rate=8000).eval()
+    tower = load_tiny("cpu").audio_tower() if needs_tower(name) else None
+    model = build_model(name, SIZES.get(name), tower=tower, condition_dim=5, sample_rate=8000)
+    model.eval()
     mixture = 0.1 * noise(1, 24_000).numpy()
 
     def estimate() -> torch.Tensor:
