@@ -36,6 +36,22 @@ class StepError(LqtseError):
         self.exit_code = code if code > 0 else 1
 
 
+def need_files(folder: Path, names: Sequence[str], hint: str) -> None:
+    """Make sure that what a walk is about to use is there, before its first step.
+
+    Args:
+        folder: Where the files lie.
+        names: Their names.
+        hint: What tells of them.
+
+    Raises:
+        DataError: Naming the first that is not.
+    """
+    for name in names:
+        if not (folder / name).is_file():
+            raise DataError("a file of the data is missing", where=folder / name, hint=hint)
+
+
 class Walk:
     """A series of commands in one folder, each run once.
 

@@ -16,8 +16,7 @@ from typing import Annotated
 import typer
 
 from cache_store.console import run as run_app
-from cache_store.errors import DataError
-from pipeline.steps import Walk
+from pipeline.steps import Walk, need_files
 
 CLASSES = (
     *("chainsaw", "clock_tick", "crackling_fire", "crying_baby", "dog"),
@@ -50,13 +49,11 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
 ) -> None:
     """Compare ways to make conditions on ESC-10, asked with text."""
-    for name in ("esc10_audio.parquet", "esc50_text.parquet"):
-        if not (data / name).is_file():
-            raise DataError(
-                "a file of the data is missing",
-                where=data / name,
-                hint="See examples/esc10/README.md for what the folder holds",
-            )
+    need_files(
+        data,
+        ("esc10_audio.parquet", "esc50_text.parquet"),
+        "See examples/esc10/README.md for what the folder holds",
+    )
     walk = Walk(out)
     here = Path(__file__).parent
     if strategies:

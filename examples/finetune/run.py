@@ -18,8 +18,7 @@ import typer
 from figure import draw  # beside this file
 
 from cache_store.console import run as run_app
-from cache_store.errors import DataError
-from pipeline.steps import Walk
+from pipeline.steps import Walk, need_files
 
 OWN = ("rain", "rooster", "sea_waves", "sneezing")
 FOLDS = (1, 2, 3)  # the fourth is heard by no one before the end
@@ -36,13 +35,11 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
 ) -> None:
     """Pre-train on six classes of ESC-10, adapt to the other four without labels."""
-    for name in ("esc10_audio.parquet", "esc50_text.parquet"):
-        if not (data / name).is_file():
-            raise DataError(
-                "a file of the data is missing",
-                where=data / name,
-                hint="See examples/esc10/README.md for what the folder holds",
-            )
+    need_files(
+        data,
+        ("esc10_audio.parquet", "esc50_text.parquet"),
+        "See examples/esc10/README.md for what the folder holds",
+    )
     walk = Walk(out)
     here = Path(__file__).parent
     audio, texts, choose, adapt, forget = (

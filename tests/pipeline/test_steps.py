@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cache_store.errors import DataError
-from pipeline.steps import StepError, Walk
+from pipeline.steps import StepError, Walk, need_files
 
 
 def write(name: str) -> tuple[str, str, str]:
@@ -59,3 +59,10 @@ def test_a_damaged_memory_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "w" / "steps.json").write_text("[1")
     with pytest.raises(DataError, match="cannot read which steps are done"):
         Walk(tmp_path / "w")
+
+
+def test_data_that_is_missing_is_told_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "audio.parquet").touch()
+    need_files(tmp_path, ("audio.parquet",), "See the README")
+    with pytest.raises(DataError, match=r"missing: .*text\.parquet\. See the README"):
+        need_files(tmp_path, ("audio.parquet", "text.parquet"), "See the README")

@@ -57,8 +57,10 @@ def text_vectors() -> np.ndarray[Any, Any]:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def write_cache(path: Path, space: SpaceRecord = SPACE) -> Path:
-    """A cache of `CAPTIONS`."""
+def write_cache(
+    path: Path, space: SpaceRecord = SPACE, vectors: np.ndarray[Any, Any] | None = None
+) -> Path:
+    """A cache of `CAPTIONS`, with embeddings of a space: by default `text_vectors()`."""
     count = len(CAPTIONS)
     columns = {
         "id": [caption_id(text) for text in CAPTIONS],
@@ -67,7 +69,7 @@ def write_cache(path: Path, space: SpaceRecord = SPACE) -> Path:
         "axes": ["{}"] * count,
         "model": [""] * count,
         "request_id": [""] * count,
-        "embedding": from_matrix(text_vectors()),
+        "embedding": from_matrix(text_vectors() if vectors is None else vectors),
     }
     schema = data_schema(space.dim, "float32", space=space.name, fingerprint=space.fingerprint)
     with open_writer(path) as writer:

@@ -23,10 +23,10 @@ Several devices: torchrun --nproc_per_node N --no-python lqtse train ...
 \b
 Examples:
   lqtse train --cache captions --audio recordings --out run
-  lqtse train --cache captions --audio clips.csv --out run --strategy topk-mean \
+  lqtse train --cache captions --audio clips.csv --out run --strategy topk-mean \\
       --where "fold != 3" --valid-where "fold == 3"
   lqtse train --out run --resume
-  lqtse train --cache captions --audio recordings --out tuned --init audiosep:FILE.ckpt \
+  lqtse train --cache captions --audio recordings --out tuned --init audiosep:FILE.ckpt \\
       --model resunet --sample-rate 32000 --seconds 5 --batch-size 4 --lr 1e-4
 """
 

@@ -169,6 +169,19 @@ def is_positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def patched_faults(channels: object, patch: object, **counts: object) -> list[str]:
+    """A clause for each value that cannot work of a network that reads a spectrogram in patches."""
+    faults = []
+    if not are_positive(channels):
+        faults.append(f"channels must be a list of positive numbers, got {channels!r}")
+    if not are_positive(patch, 2):
+        faults.append(f"patch must be two positive numbers, got {patch!r}")
+    for name, value in counts.items():
+        if not is_positive(value):
+            faults.append(f"{name} must be a positive number, got {value!r}")
+    return faults
+
+
 def are_positive(values: object, count: int | None = None) -> bool:
     """Whether a value of a size is a tuple of `count` (or any) whole numbers above zero."""
     return (

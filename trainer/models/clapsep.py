@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cache_store.errors import ConfigError, SpaceMismatchError
-from trainer.models.base import SeparatorModel, TowerSize, are_positive, is_positive
+from trainer.models.base import SeparatorModel, TowerSize, is_positive, patched_faults
 from trainer.models.film import FilmStack
 from trainer.models.fourier_resampling import resample
 from trainer.models.lora import adapt
@@ -72,14 +72,9 @@ class ClapSepSize(TowerSize):
 
     def faults(self) -> list[str]:
         """A clause for each value that cannot work."""
-        faults = []
-        if not are_positive(self.channels):
-            faults.append(f"channels must be a list of positive numbers, got {self.channels!r}")
-        if not are_positive(self.patch, 2):
-            faults.append(f"patch must be two positive numbers, got {self.patch!r}")
-        for key in ("depth", "condition"):
-            if not is_positive(getattr(self, key)):
-                faults.append(f"{key} must be a positive number, got {getattr(self, key)!r}")
+        faults = patched_faults(
+            self.channels, self.patch, depth=self.depth, condition=self.condition
+        )
         if not (is_positive(self.lora_rank) or self.lora_rank == 0):
             faults.append(f"lora_rank must be 0 or a positive number, got {self.lora_rank!r}")
         scale = self.lora_scale

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.base import ModelSize, SeparatorModel, are_positive, is_positive
+from trainer.models.base import ModelSize, SeparatorModel, patched_faults
 from trainer.models.film import FilmBlock, FilmStack
 from trainer.models.stft import Stft, pad_frames, window_length
 
@@ -55,15 +55,7 @@ class UNetSize(ModelSize):
 
     def faults(self) -> list[str]:
         """A clause for each value that cannot work."""
-        faults = []
-        if not are_positive(self.channels):
-            faults.append(f"channels must be a list of positive numbers, got {self.channels!r}")
-        if not are_positive(self.patch, 2):
-            faults.append(f"patch must be two positive numbers, got {self.patch!r}")
-        for key in ("depth", "condition"):
-            if not is_positive(getattr(self, key)):
-                faults.append(f"{key} must be a positive number, got {getattr(self, key)!r}")
-        return faults
+        return patched_faults(self.channels, self.patch, depth=self.depth, condition=self.condition)
 
     def build(self, *, condition_dim: int, sample_rate: int) -> FilmUNet:
         """A U-Net of this size."""
