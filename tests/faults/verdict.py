@@ -88,8 +88,9 @@ def names(cache: Path) -> set[str]:
 
 
 def quarantined(cache: Path) -> set[str]:
-    """The files that were moved aside."""
-    return {path.name for path in (cache / QUARANTINE_FOLDER).glob("*")}
+    """The files that were moved aside; a note that was being written is none yet."""
+    found = {path.name for path in (cache / QUARANTINE_FOLDER).glob("*")}
+    return {name for name in found if not name.startswith(TMP_PREFIX)}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from tests.trainer.world import CAPTIONS
 from trainer.unfinished import PREFIX, sweep_unfinished, unfinished
 
 RATE = 8000
+SECONDS = 120  # of a recording: long beside the time that a worker takes to see that it is alone
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -32,10 +33,16 @@ def killed_while_writing(command: list[str], out: Path) -> list[int]:
             break
         assert process.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
-    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGSTOP)
+    children = psutil.Process(process.pid).children(recursive=True)
+    for child in children:  # else a recording may be done before the parent is killed
+        child.suspend()
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    return children
+    assert leftovers(out)
+    for child in children:
+        child.resume()
+    return [child.pid for child in children]
 
 
 def test_the_same_command_removes_what_a_killed_one_left(run: Path, tmp_path: Path) -> None:
@@ -43,7 +50,7 @@ def test_the_same_command_removes_what_a_killed_one_left(run: Path, tmp_path: Pa
     (folder / "deep").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in ("a.wav", "deep/b.wav"):
-        soundfile.write(folder / name, 0.1 * rng.normal(size=20 * RATE), RATE, "PCM_16")
+        soundfile.write(folder / name, 0.1 * rng.normal(size=SECONDS * RATE), RATE, "PCM_16")
     command = [
         *(sys.executable, "-m", "trainer", "separate", str(run), str(folder)),
         *("--query", CAPTIONS[0], "--out", str(out), "--chunk-seconds", "1", "--device", "cpu"),
@@ -62,7 +69,7 @@ def test_the_same_command_removes_what_a_killed_one_left(run: Path, tmp_path: Pa
     assert leftovers(out) == [mine]
     for name in ("a", "deep/b"):
         (sound,) = (out / name).parent.glob(f"{Path(name).name}-*.wav")
-        assert soundfile.info(sound).frames == 20 * RATE
+        assert soundfile.info(sound).frames == SECONDS * RATE
 
 
 def test_what_somebody_is_writing_stays(tmp_path: Path) -> None:
